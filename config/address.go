@@ -1,0 +1,149 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// What addresses look like, for messages.
+const (
+	serverForm = `"host:port" or "http://host:port"`
+	listenForm = `"host:port" or ":port" with an IP address or localhost as the host`
+)
+
+// ParseServer returns the host:port of a server that is given as
+// "http://host:port", "http://host" (port 80) or "host:port". IP addresses come
+// back in their canonical form, names in lower case, so that equal servers are
+// equal strings. The error says what is allowed; it never repeats a password.
+// The name is not looked up.
+func ParseServer(s string) (address string, err error) {
+	if strings.Contains(s, "@") {
+		return "", fmt.Errorf("a user or password is not allowed in a server's address; use %s", serverForm)
+	}
+	rest, standard := s, ""
+	if scheme, after, ok := strings.Cut(s, "://"); ok {
+		switch strings.ToLower(scheme) {
+		case "http":
+			rest, standard = after, "80"
+		case "https":
+			return "", fmt.Errorf("%s: TLS to servers is not supported yet; use http://", quote(s))
+		default:
+			return "", fmt.Errorf("%s has the scheme %s; use %s", quote(s), quote(scheme), serverForm)
+		}
+	}
+	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
+		return "", fmt.Errorf("%s has a path or query, %s; use %s without one", quote(s), quote(rest[i:]), serverForm)
+	}
+	host, port, err := split(rest, standard, serverForm)
+	if err != nil {
+		return "", err
+	}
+	if port == 0 {
+		return "", fmt.Errorf("%s has the port 0; use 1 to 65535", quote(s))
+	}
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.String()
+	} else if host = strings.ToLower(host); !isHostName(host) {
+		return "", fmt.Errorf("%s has the host %s; use an IP address or a host name", quote(s), quote(host))
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
+}
+
+// parseListen returns the canonical form of an address to listen on.
+func parseListen(s string) (l listenAddress, err error) {
+	if strings.Contains(s, "://") {
+		return l, fmt.Errorf("%s has a scheme; use %s", quote(s), listenForm)
+	}
+	host, port, err := split(s, "", listenForm)
+	if err != nil {
+		return l, err
+	}
+	l = listenAddress{strings.ToLower(host), port}
+	if l.host == "" || l.host == "localhost" {
+		return l, nil
+	}
+	ip, err := netip.ParseAddr(host)
+	if err != nil {
+		return l, fmt.Errorf("%s has the host %s; use %s", quote(s), quote(host), listenForm)
+	}
+	l.host = ip.String()
+	return l, nil
+}
+
+// A listenAddress is an address to listen on in canonical form.
+type listenAddress struct {
+	host string // an IP address, "localhost", or "" for all addresses
+	port uint16 // 0: a free one
+}
+
+func (l listenAddress) String() string {
+	return net.JoinHostPort(l.host, strconv.Itoa(int(l.port)))
+}
+
+// overlaps reports whether the two cannot be listened on both.
+func (l listenAddress) overlaps(other listenAddress) bool {
+	if l.port != other.port || l.port == 0 {
+		return false
+	}
+	return l.host == other.host || l.wildcard() || other.wildcard() ||
+		l.host == "localhost" && other.loopback() || other.host == "localhost" && l.loopback()
+}
+
+func (l listenAddress) wildcard() bool {
+	return l.host == "" || l.host == "0.0.0.0" || l.host == "::"
+}
+
+// loopback reports whether localhost may lead here.
+func (l listenAddress) loopback() bool { return l.host == "127.0.0.1" || l.host == "::1" }
+
+// split takes "host:port" apart, without judging a host that is not in
+// brackets. A missing port is the standard one; if that is "" it is an error.
+// An IPv6 address comes back without its brackets, one that stands for an IPv4
+// address as that.
+func split(s, standard, form string) (host string, port uint16, err error) {
+	host, tail, found := strings.Cut(s, ":")
+	if strings.HasPrefix(s, "[") {
+		host, tail, found = strings.Cut(s[1:], "]")
+		ip, err := netip.ParseAddr(host)
+		if !found || err != nil || !ip.Is6() || ip.Zone() != "" || tail != "" && tail[0] != ':' {
+			return "", 0, fmt.Errorf(`%s is not an IPv6 address in brackets; use "[address]:port" without a zone`, quote(s))
+		}
+		host = ip.Unmap().String()
+		tail, found = strings.CutPrefix(tail, ":")
+	} else if strings.Contains(tail, ":") {
+		return "", 0, fmt.Errorf(`%s has more than one colon; put an IPv6 address in brackets, "[address]:port"`, quote(s))
+	}
+	if !found && standard == "" {
+		return "", 0, fmt.Errorf("%s has no port; use %s", quote(s), form)
+	}
+	if !found {
+		tail = standard
+	}
+	n, err := strconv.ParseUint(tail, 10, 16)
+	if err != nil {
+		return "", 0, fmt.Errorf("%s has the port %s; use a number up to 65535", quote(s), quote(tail))
+	}
+	return host, uint16(n), nil
+}
+
+// isHostName reports whether s, in lower case, is a name that can be looked up:
+// RFC 1123 section 2.1, and underscores, which are common in container names.
+func isHostName(s string) bool {
+	s = strings.TrimSuffix(s, ".")
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	last := ""
+	for label := range strings.SplitSeq(s, ".") {
+		if len(label) == 0 || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' ||
+			strings.Trim(label, "abcdefghijklmnopqrstuvwxyz0123456789-_") != "" {
+			return false
+		}
+		last = label
+	}
+	// What ends in a number is a mistyped IPv4 address.
+	return strings.Trim(last, "0123456789") != ""
+}

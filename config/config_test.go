@@ -1,0 +1,297 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// fill returns a config file with one http listener, one pool and one server,
+// each with more members of its own, given as they stand in the JSON.
+func fill(listener, pool, server, top string) string {
+	return fmt.Sprintf(`{
+		"listeners": [{"name": "l", "protocol": "http", "address": ":0", "pool": "p"%s}],
+		"pools": [{"name": "p", "servers": [{"address": "a:80"%s}]%s}]%s}`, listener, server, pool, top)
+}
+
+func mustParse(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := Parse([]byte(text))
+	if err != nil {
+		t.Fatalf("%v\nin %s", err, text)
+	}
+	return c
+}
+
+// checkError holds the error against its whole text; "" wants none.
+func checkError(t *testing.T, err error, want string) {
+	t.Helper()
+	got := ""
+	if err != nil {
+		got = err.Error()
+	}
+	if got != want {
+		t.Errorf("error is\n%s\nwant\n%s", got, want)
+	}
+}
+
+var standardHealth = Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
+
+func TestWhatIsLeftOutGetsItsDefault(t *testing.T) {
+	got := mustParse(t, `{
+		"listeners": [
+			{"name": "web", "protocol": "http", "address": ":8080", "pool": "one"},
+			{"name": "db", "protocol": "tcp", "address": "LOCALHOST:05432", "pool": "one"}
+		],
+		"pools": [{"name": "one", "servers": ["HTTP://Example.COM", {"address": "[::0:1]:80"}]}, {"name": "unused"}],
+		"admin": {}}`)
+	health := standardHealth
+	pool := Pool{
+		Name: "one", Algorithm: "least_connections", Health: &health,
+		Servers:        []Server{{Address: "example.com:80", Weight: 1}, {Address: "[::1]:80", Weight: 1}},
+		ConnectTimeout: 5 * time.Second, ResponseTimeout: time.Minute, DrainTimeout: 30 * time.Second,
+	}
+	unused := pool
+	unused.Name, unused.Servers = "unused", nil
+	want := &Config{
+		Listeners: []Listener{
+			{"web", "http", ":8080", "one", time.Minute, 30 * time.Second},
+			{"db", "tcp", "localhost:5432", "one", time.Hour, 0},
+		},
+		Pools:           []Pool{pool, unused},
+		Admin:           &Admin{"127.0.0.1:9900"},
+		ShutdownTimeout: 30 * time.Second,
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestWithoutAdminThereIsNone(t *testing.T) {
+	if c := mustParse(t, fill("", "", "", "")); c.Admin != nil {
+		t.Errorf("admin is %+v", c.Admin)
+	}
+}
+
+func TestHealth(t *testing.T) {
+	second := time.Second
+	for text, want := range map[string]Health{
+		`false`:             {Off: true},
+		`{}`:                standardHealth,
+		`{"interval": 1.5}`: {Interval: 1500 * time.Millisecond, Timeout: 1500 * time.Millisecond, Rise: 2, Fall: 3},
+		`{"interval": "1m", "rise": 1, "fall": 1}`:   {Interval: time.Minute, Timeout: 2 * second, Rise: 1, Fall: 1},
+		`{"interval": 1, "timeout": "1s"}`:           {Interval: second, Timeout: second, Rise: 2, Fall: 3},
+		`{"path": "/up?deep=1"}`:                     {false, 5 * second, 2 * second, 2, 3, "/up?deep=1", []StatusRange{{200, 399}}},
+		`{"path": "/", "status": "200-299 , 301"}`:   {false, 5 * second, 2 * second, 2, 3, "/", []StatusRange{{200, 299}, {301, 301}}},
+		`{"path": "/", "status": "100,599,200-200"}`: {false, 5 * second, 2 * second, 2, 3, "/", []StatusRange{{100, 100}, {599, 599}, {200, 200}}},
+	} {
+		c := mustParse(t, fill("", `, "health": `+text, "", ""))
+		if got := *c.Pools[0].Health; !reflect.DeepEqual(got, want) {
+			t.Errorf("%s is %+v, want %+v", text, got, want)
+		}
+	}
+}
+
+func TestSecondsAreExact(t *testing.T) {
+	for text, want := range map[string]time.Duration{
+		`1.001`:       1001 * time.Millisecond,
+		`4.35`:        4350 * time.Millisecond,
+		`0.057`:       57 * time.Millisecond,
+		`1.1`:         1100 * time.Millisecond,
+		`2.675`:       2675 * time.Millisecond,
+		`1.000000001`: time.Second + 1,
+	} {
+		if got := mustParse(t, fill("", "", "", `, "shutdown_timeout": `+text)).ShutdownTimeout; got != want {
+			t.Errorf("%s is %v, want %v", text, got, want)
+		}
+	}
+}
+
+// TestBounds goes to both sides of every bound of every number.
+func TestBounds(t *testing.T) {
+	durations := [2][]string{
+		{`"1ms"`, `0.001`, `"720h"`, `2592000`, `2.592e6`, `"1h30m"`},
+		{`"999us"`, `0.0009`, `"720h1ns"`, `2592000.001`, `0`, `-1`, `"-1s"`, `1e-400`, `1e400`, `-1e400`, `"9999999999h"`, `""`, `"5"`},
+	}
+	streak := [2][]string{{`1`, `100`}, {`0`, `101`, `-1`, `1.0`}}
+	for _, test := range []struct {
+		key    string
+		within func(member string) string
+		values [2][]string // allowed, refused
+	}{
+		{"shutdown_timeout", func(m string) string { return fill("", "", "", m) }, durations},
+		{"idle_timeout", func(m string) string { return fill(m, "", "", "") }, durations},
+		{"header_timeout", func(m string) string { return fill(m, "", "", "") }, durations},
+		{"connect_timeout", func(m string) string { return fill("", m, "", "") }, durations},
+		{"response_timeout", func(m string) string { return fill("", m, "", "") }, durations},
+		{"drain_timeout", func(m string) string { return fill("", m, "", "") }, durations},
+		{"interval", inHealth, durations},
+		{"timeout", func(m string) string { return inHealth(`, "interval": "720h"` + m) }, durations},
+		{"rise", inHealth, streak},
+		{"fall", inHealth, streak},
+		{"weight", func(m string) string { return fill("", "", m, "") }, [2][]string{{`1`, `256`}, {`0`, `257`}}},
+		{"max_connections", func(m string) string { return fill("", "", m, "") },
+			[2][]string{{`0`, `1`, `1000000`}, {`-1`, `1000001`}}},
+	} {
+		for _, value := range test.values[0] {
+			mustParse(t, test.within(fmt.Sprintf(`, %q: %s`, test.key, value)))
+		}
+		for _, value := range test.values[1] {
+			_, err := Parse([]byte(test.within(fmt.Sprintf(`, %q: %s`, test.key, value))))
+			if err == nil || !strings.Contains(err.Error(), "."+test.key+": "+value+" is not") &&
+				!strings.Contains(err.Error(), " "+test.key+": "+value+" is not") || strings.Contains(err.Error(), "\n") {
+				t.Errorf("%s: %s: error is %v", test.key, value, err)
+			}
+		}
+	}
+}
+
+func inHealth(members string) string {
+	return fill("", `, "health": {`+strings.TrimPrefix(members, ", ")+`}`, "", "")
+}
+
+// TestLengths goes to both sides of every bound of every text and list.
+func TestLengths(t *testing.T) {
+	repeat := strings.Repeat
+	pool := func(member string) string { return fill("", member, "", "") }
+	for name, test := range map[string]struct {
+		most int
+		make func(n int) string
+		want string
+	}{
+		"name": {64, func(n int) string {
+			return strings.ReplaceAll(fill("", "", "", ""), `"p"`, `"`+repeat("x", n)+`"`)
+		}, "pools[0].name: "},
+		"path":   {2048, func(n int) string { return inHealth(`"path": "/` + repeat("x", n-1) + `"`) }, "health.path: "},
+		"status": {32, func(n int) string { return inHealth(`"path": "/", "status": "200` + repeat(",200", n-1) + `"`) }, "health.status: "},
+		"servers": {10000, func(n int) string {
+			return strings.Replace(pool(""), `{"address": "a:80"}`, join(n, func(i int) string { return fmt.Sprintf(`"s%d:80"`, i) }), 1)
+		}, "pools[0].servers: 10001 of them are too many; use at most 10000"},
+		"listeners": {1000, func(n int) string {
+			return `{"pools": [{"name": "p"}], "listeners": [` + join(n, func(i int) string {
+				return fmt.Sprintf(`{"name": "l%d", "protocol": "tcp", "address": ":%d", "pool": "p"}`, i, i+1)
+			}) + `]}`
+		}, "listeners: 1001 of them are too many; use at most 1000"},
+		"pools": {1000, func(n int) string {
+			return `{"listeners": [{"name": "l", "protocol": "tcp", "address": ":1", "pool": "p` + fmt.Sprint(n-1) + `"}], "pools": [` +
+				join(n, func(i int) string { return fmt.Sprintf(`{"name": "p%d"}`, i) }) + `]}`
+		}, "pools: 1001 of them are too many; use at most 1000"},
+		"values": {maxValues, func(n int) string {
+			return `{"x": [0` + repeat(",0", n-4) + `], "listeners": []}`
+		}, "more than the 262144 values that are allowed"},
+		"depth": {15, func(n int) string { return `{"x": ` + repeat("[", n) + repeat("]", n) + `}` }, "nested deeper than the 16 levels"},
+	} {
+		for _, n := range []int{test.most, test.most + 1} {
+			_, err := Parse([]byte(test.make(n)))
+			if refused := err != nil && strings.Contains(err.Error(), test.want); refused != (n > test.most) || refused && strings.Contains(err.Error(), "\n") {
+				t.Errorf("%d of %s: error is %v", n, name, err)
+			}
+		}
+	}
+}
+
+func join(n int, element func(int) string) string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = element(i)
+	}
+	return strings.Join(all, ", ")
+}
+
+// TestCompleteFromFlags builds a Config by hand, with no file to point into.
+func TestCompleteFromFlags(t *testing.T) {
+	c := &Config{
+		Listeners: []Listener{{Name: "tcp", Protocol: ProtocolTCP, Address: ":5432", Pool: "tcp"}},
+		Pools:     []Pool{{Name: "tcp", Servers: []Server{{Address: "http://10.0.0.1:5432"}, {Address: "10.0.0.2:5432"}}}},
+	}
+	checkError(t, c.Complete(), "")
+	if got := c.Pools[0].Servers[0]; got != (Server{"10.0.0.1:5432", 1, 0}) || c.Listeners[0].IdleTimeout != time.Hour {
+		t.Errorf("completed to %+v", c)
+	}
+
+	c.Pools[0].Algorithm = "random"
+	c.Pools[0].Servers[1] = Server{Address: "10.0.0.1:5432", Weight: 300}
+	c.Pools[0].Health = &Health{Interval: time.Second, Timeout: time.Minute, Status: []StatusRange{{0, 1}, {7, 7}}}
+	c.Listeners[0].HeaderTimeout = time.Second
+	c.ShutdownTimeout = -time.Second
+	checkError(t, c.Complete(), `8 problems
+  listeners[0].header_timeout: a tcp listener has none, only an http listener does; leave it out
+  pools[0].algorithm: "random" is not known; use one of "least_connections", "round_robin"
+  pools[0].servers[1].weight: 300 is not allowed; use a whole number from 1 to 256
+  pools[0].servers[1].address: "10.0.0.1:5432" is already the address of pools[0].servers[0]; keep one of them
+  pools[0].health.timeout: 1m0s is not allowed; use at most the interval, which is 1s
+  pools[0].health.status: needs a path, for a check without one is a TCP connect; add a path or leave it out
+  pools[0].health.status: [0-1 7] is not allowed; use a string such as "200-399" or "200,301", up to 32 codes or ranges from 100 to 599
+  shutdown_timeout: -1s is not allowed; use `+durationForm)
+
+	checkError(t, (&Config{}).Complete(), "listeners: there are none, so there is nothing to do; add at least one")
+}
+
+func TestParseHasNoFileToName(t *testing.T) {
+	_, err := Parse([]byte("{\n  \"listeners\": 5}"))
+	checkError(t, err, `2:16: listeners: found the number 5; use an array`)
+}
+
+func TestTooManyProblemsAreCounted(t *testing.T) {
+	text := "{" + join(maxProblems+5, func(i int) string { return fmt.Sprintf(`"k%d": 0`, i) }) + "}"
+	_, err := Parse([]byte(text))
+	lines := strings.Split(err.Error(), "\n")
+	if got, want := len(lines), maxProblems+2; got != want {
+		t.Errorf("%d lines, want %d", got, want)
+	}
+	// The listeners that are missing are one more.
+	if lines[0] != "1006 problems" || lines[len(lines)-1] != "  and 6 more" {
+		t.Errorf("begins with %q and ends with %q", lines[0], lines[len(lines)-1])
+	}
+}
+
+func TestLoadSaysWhyAFileCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	missing := filepath.Join(dir, "missing.json")
+	_, err := Load(missing)
+	checkError(t, err, missing+": cannot open the file: no such file or directory")
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Error("the cause is lost")
+	}
+	_, err = Load(dir)
+	checkError(t, err, dir+": cannot read the file: is a directory")
+
+	large := filepath.Join(dir, "large.json")
+	text := fill("", "", "", "")
+	for n, want := range map[int]string{
+		maxFile:     "",
+		maxFile + 1: ": larger than the 8388608 bytes that are allowed",
+	} {
+		data := []byte(text + strings.Repeat(" ", n-len(text)))
+		if err := os.WriteFile(large, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err = Load(large)
+		if want == "" {
+			checkError(t, err, "")
+			continue
+		}
+		checkError(t, err, large+want)
+		_, err = Parse(data)
+		checkError(t, err, want[2:])
+	}
+}
+
+// TestExample holds the config.json of the repository against what it shows.
+func TestExample(t *testing.T) {
+	c, err := Load("../config.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Server{{"127.0.0.1:9001", 1, 0}, {"127.0.0.1:9002", 2, 500}}
+	if len(c.Listeners) != 2 || len(c.Pools) != 2 || !slices.Equal(c.Pools[0].Servers, want) || c.Admin.Address != "127.0.0.1:9900" {
+		t.Errorf("loaded %+v", c)
+	}
+}

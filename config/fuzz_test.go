@@ -1,0 +1,70 @@
+package config
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"reflect"
+	"testing"
+)
+
+// FuzzParse: nothing makes Parse panic, and what it returns is complete:
+// completing it again succeeds and changes nothing.
+func FuzzParse(f *testing.F) {
+	files, err := filepath.Glob("testdata/invalid-*.json")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range append(files, "../config.json") {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	f.Add([]byte(fill(`, "idle_timeout": 1.5`, `, "health": false`, `, "weight": 3`, `, "admin": {}`)))
+	f.Add([]byte(inHealth(`"path": "/", "status": "200,301-302"`)))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		c, err := Parse(data)
+		if err != nil {
+			if c != nil || err.Error() == "" {
+				t.Fatalf("refused with %q and %+v", err, c)
+			}
+			return
+		}
+		again, err := Parse(data)
+		if err != nil {
+			t.Fatalf("accepted once, then refused: %v", err)
+		}
+		if err := again.Complete(); err != nil {
+			t.Fatalf("completed twice: %v", err)
+		}
+		if !reflect.DeepEqual(c, again) {
+			t.Fatalf("first  %+v\nsecond %+v", c, again)
+		}
+	})
+}
+
+// FuzzParseServer: what is accepted is host:port in a form that stays as it is.
+func FuzzParseServer(f *testing.F) {
+	for _, seed := range []string{"a:80", "http://a", "http://a:1/x", "https://a", "[::1]:80", "[::ffff:1.2.3.4]:8", "u:p@h:1", "1.2.3.4:5", "a.:65535"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		address, err := ParseServer(s)
+		if err != nil {
+			if address != "" {
+				t.Fatalf("refused with %v and %q", err, address)
+			}
+			return
+		}
+		if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
+			t.Fatalf("%q became %q: %v", s, address, err)
+		}
+		for _, form := range []string{address, "http://" + address} {
+			if again, err := ParseServer(form); err != nil || again != address {
+				t.Fatalf("%q became %q, then %q: %v", s, address, again, err)
+			}
+		}
+	})
+}

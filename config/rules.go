@@ -1,0 +1,121 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+// How many of each a config may have.
+const (
+	maxListeners = 1000
+	maxPools     = 1000
+	maxServers   = 10000 // in one pool
+	maxStatus    = 32
+	maxName      = 64
+	maxPath      = 2048
+)
+
+const (
+	minDuration = time.Millisecond
+	maxDuration = 720 * time.Hour
+)
+
+// What values look like, for messages.
+const (
+	durationForm = `a duration from 1ms to 720h such as "1m30s", or a number of seconds`
+	nameForm     = "1 to 64 of the characters A-Z a-z 0-9 _ . -"
+	pathForm     = `a path that begins with "/", up to 2048 characters of ASCII without spaces or #`
+	statusForm   = `a string such as "200-399" or "200,301", up to 32 codes or ranges from 100 to 599`
+)
+
+// bounds says which whole numbers are allowed, both ends included.
+type bounds struct{ low, high int }
+
+var (
+	weights = bounds{1, 256}
+	limits  = bounds{0, 1000000}
+	streaks = bounds{1, 100}
+)
+
+func (b bounds) String() string {
+	return fmt.Sprintf("a whole number from %d to %d", b.low, b.high)
+}
+
+// required reports whether there is a text at all to be checked.
+func (p *problems) required(at *place, text, use string) bool {
+	if text == "" && !at.bad() {
+		found := "missing"
+		if at.given() {
+			found = "empty"
+		}
+		p.add(at, "%s; use %s", found, use)
+	}
+	return text != ""
+}
+
+// name checks the name of the listener or pool at a place. seen has the names
+// before it and where they were.
+func (p *problems) name(at *place, name string, seen map[string]string) {
+	where := at.member("name")
+	if !p.required(where, name, nameForm) {
+		return
+	}
+	if !validName(name) {
+		p.add(where, "%s is not allowed; use %s", quote(name), nameForm)
+		return
+	}
+	if first, ok := seen[name]; ok {
+		p.add(where, "%q is already the name of %s; use another one", name, first)
+		return
+	}
+	seen[name] = at.String()
+}
+
+func validName(s string) bool {
+	return len(s) <= maxName && !strings.ContainsFunc(s, func(r rune) bool {
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '_' || r == '.' || r == '-')
+	})
+}
+
+// duration puts the standard in the place of what is not given, and reports
+// whether the outcome is known and allowed.
+func (p *problems) duration(at *place, d *time.Duration, standard time.Duration) bool {
+	if *d == 0 && (!at.given() || at.bad()) {
+		*d = standard
+		return !at.bad()
+	}
+	if *d < minDuration || *d > maxDuration {
+		p.add(at, "%s is not allowed; use %s", at.show(*d), durationForm)
+		return false
+	}
+	return true
+}
+
+// whole puts the standard in the place of what is not given, and checks it.
+func (p *problems) whole(at *place, n *int, in bounds, standard int) {
+	if *n == 0 && (!at.given() || at.bad()) {
+		*n = standard
+	}
+	if *n < in.low || *n > in.high {
+		p.add(at, "%s is not allowed; use %v", at.show(*n), in)
+	}
+}
+
+// atMost reports more elements than are allowed and returns how many to look
+// at.
+func (p *problems) atMost(at *place, n, most int) int {
+	if n > most {
+		p.add(at, "%d of them are too many; use at most %d", n, most)
+	}
+	return min(n, most)
+}
+
+func (r StatusRange) valid() bool { return 100 <= r.From && r.From <= r.To && r.To <= 599 }
+
+// validPath reports whether s can be sent as it is as the target of a request:
+// RFC 9112 section 3.2.1, less strict about which visible characters it has.
+func validPath(s string) bool {
+	return len(s) <= maxPath && strings.HasPrefix(s, "/") &&
+		!strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || r == '#' })
+}
