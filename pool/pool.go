@@ -1,0 +1,209 @@
+// Package pool holds the servers that traffic may go to, chooses among them
+// and counts what each of them has in flight. It is the only place where a
+// server is chosen or counted.
+//
+// A Pool is a named set of servers and an algorithm. Acquire chooses a server
+// and counts on it in one step; the Lease that it returns must be released
+// exactly once, when the connection (tcp) or the response body (http) has
+// ended. Package health says which servers are healthy, the operator which are
+// draining; a server is ready, and so can be chosen, when it is healthy and
+// not draining.
+//
+// Readers never lock: writers rebuild an immutable snapshot of the ready
+// servers under the pool's mutex and store it whole. Package pool dials
+// nothing, starts no goroutine and knows none of its callers.
+package pool
+
+import (
+	"container/list"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sys/cpu"
+)
+
+// What Acquire answers when it has no server to give.
+var (
+	// ErrUnchecked: no server of the pool has had a check result yet. The
+	// caller may Await the first one.
+	ErrUnchecked = errors.New("no server has been checked yet")
+	// ErrNoneReady: no server is ready, or every ready one was tried.
+	ErrNoneReady = errors.New("no server is ready")
+	// ErrFull: the servers left to choose from are at their max_connections.
+	ErrFull = errors.New("every ready server is at its max_connections")
+)
+
+// A Pool is a named set of servers that can serve the same traffic. All its
+// methods may be called from any goroutine.
+type Pool struct {
+	name      string
+	algorithm string
+
+	mu      sync.Mutex
+	servers []*Server // in the order they came; guarded by mu
+	waiters list.List // of *Waiter; guarded by mu
+
+	current atomic.Pointer[snapshot]
+
+	_    cpu.CacheLinePad
+	turn atomic.Uint64 // which of several equal choices is next
+	_    cpu.CacheLinePad
+}
+
+// snapshot is what Acquire reads: the ready servers, arranged for the
+// algorithm, and the error that stands for their absence.
+type snapshot struct {
+	picker picker
+	ready  int
+	none   error
+}
+
+// New returns an empty pool. An empty algorithm means LeastConnections; an
+// unknown one is an error that lists those that exist.
+func New(name, algorithm string) (*Pool, error) {
+	if algorithm == "" {
+		algorithm = LeastConnections
+	}
+	if !slices.Contains(Algorithms(), algorithm) {
+		return nil, fmt.Errorf("algorithm %q is not known; use one of %q", algorithm, Algorithms())
+	}
+	p := &Pool{name: name, algorithm: algorithm}
+	p.publishLocked()
+	return p, nil
+}
+
+// Name returns the pool's name.
+func (p *Pool) Name() string { return p.name }
+
+// Algorithm returns the name of the pool's algorithm.
+func (p *Pool) Algorithm() string { return p.algorithm }
+
+// Acquire chooses a ready server that is not in tried and counts one more
+// active on it. The caller must call Release on the lease exactly once. When
+// there is no server to give, the error is ErrUnchecked, ErrNoneReady or
+// ErrFull. tried may be nil.
+func (p *Pool) Acquire(tried *Tried) (Lease, error) {
+	now := p.current.Load()
+	if now.ready == 0 {
+		return Lease{}, now.none
+	}
+	server, err := now.picker.pick(&p.turn, tried)
+	if err != nil {
+		return Lease{}, err
+	}
+	server.total.Add(1)
+	return Lease{server: server}, nil
+}
+
+// Upload adds a server, or updates the weight and max_connections of the one
+// that has the same address, ending its draining. It reports whether the
+// server is new. A new server is not ready before SetHealth says so.
+func (p *Pool) Upload(spec ServerSpec) (server *Server, created bool) {
+	if spec.Weight == 0 {
+		spec.Weight = 1
+	}
+	p.change(func() bool {
+		server = p.findLocked(spec.Address)
+		if created = server == nil; created {
+			server = newServer(spec.Address)
+			p.servers = append(p.servers, server)
+		}
+		server.spec = spec
+		server.resolved.Store(&spec.Resolved)
+		server.draining = false
+		return true
+	})
+	return server, created
+}
+
+// Find returns the server with that address, or nil.
+func (p *Pool) Find(address string) *Server {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.findLocked(address)
+}
+
+// Drain keeps new work away from a server; what is in flight on it goes on.
+// It reports whether the server is one of the pool's.
+func (p *Pool) Drain(server *Server) (known bool) {
+	p.change(func() bool {
+		if known = slices.Contains(p.servers, server); known {
+			server.draining = true
+		}
+		return known
+	})
+	return known
+}
+
+// RemoveDrained takes a draining server out of the pool and reports whether
+// it did. A server that was uploaded again in the meantime stays. Leases on a
+// removed server stay valid and are still to be released.
+func (p *Pool) RemoveDrained(server *Server) (removed bool) {
+	p.change(func() bool {
+		i := slices.Index(p.servers, server)
+		if removed = i >= 0 && server.draining; removed {
+			p.servers = slices.Delete(p.servers, i, i+1)
+		}
+		return removed
+	})
+	return removed
+}
+
+// SetHealth records the latest check result of a server and makes the server
+// ready or not accordingly. Only package health calls it.
+func (p *Pool) SetHealth(server *Server, health Health) {
+	p.change(func() bool {
+		before := server.health
+		server.health = health
+		return before.Healthy != health.Healthy || before.Checked() != health.Checked()
+	})
+}
+
+// Status returns a copy of what is known of each server, in the order in
+// which they were added.
+func (p *Pool) Status() []Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]Status, len(p.servers))
+	for i, s := range p.servers {
+		all[i] = s.statusLocked()
+	}
+	return all
+}
+
+// Servers returns the pool's servers in the order in which they were added.
+func (p *Pool) Servers() []*Server {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.servers)
+}
+
+func (p *Pool) findLocked(address string) *Server {
+	for _, s := range p.servers {
+		if s.address == address {
+			return s
+		}
+	}
+	return nil
+}
+
+// publishLocked rebuilds the snapshot from the servers as they are now.
+func (p *Pool) publishLocked() {
+	var ready []candidate
+	checked := len(p.servers) == 0
+	for _, s := range p.servers {
+		checked = checked || s.health.Checked()
+		if s.readyLocked() {
+			ready = append(ready, candidate{s, int64(s.spec.Weight), int64(s.spec.MaxConnections)})
+		}
+	}
+	next := &snapshot{ready: len(ready), none: ErrNoneReady}
+	if !checked {
+		next.none = ErrUnchecked
+	}
+	next.picker = newPicker(p.algorithm, ready)
+	p.current.Store(next)
+}

@@ -1,0 +1,165 @@
+package pool
+
+import (
+	"net/netip"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sys/cpu"
+)
+
+// A ServerSpec says what the operator wants of a server.
+type ServerSpec struct {
+	Address        string         // host:port as the operator wrote it; its identity within the pool
+	Resolved       netip.AddrPort // where Address leads
+	Weight         int            // its share relative to the others; 0 means 1
+	MaxConnections int            // no more active than this; 0 means no limit
+}
+
+// A Server is one address in a pool. It is created by Pool.Upload and keeps
+// its counts as long as it is in the pool.
+type Server struct {
+	address string
+	suspect chan struct{}
+
+	resolved atomic.Pointer[netip.AddrPort]
+
+	// Guarded by the pool's mutex.
+	spec     ServerSpec
+	draining bool
+	health   Health
+
+	_        cpu.CacheLinePad
+	active   atomic.Int64
+	total    atomic.Int64
+	failures atomic.Int64
+	_        cpu.CacheLinePad
+}
+
+// Health is the outcome of the checks of one server, as package health saw it
+// last. The zero value is a server that has not been checked yet.
+type Health struct {
+	Healthy bool
+	Passed  bool          // whether the last check did; it may differ from Healthy until rise or fall is reached
+	Reason  string        // what the last check found, in words
+	At      time.Time     // when the last check ended; zero: none has
+	Took    time.Duration // how long the last check took
+	Since   time.Time     // since when Healthy has been what it is
+}
+
+// Checked reports whether a check has ended.
+func (h Health) Checked() bool { return !h.At.IsZero() }
+
+// Status is a copy of what is known of a server at one moment.
+type Status struct {
+	ServerSpec
+	Health   Health
+	Draining bool
+	Ready    bool
+	Active   int64 // in flight now: connections (tcp) or requests (http)
+	Total    int64 // times chosen
+	Failures int64 // times it could not be connected to, or failed to answer
+}
+
+func newServer(address string) *Server {
+	return &Server{address: address, suspect: make(chan struct{}, 1)}
+}
+
+// Address returns the server's host:port.
+func (s *Server) Address() string { return s.address }
+
+// Resolved returns where connections to the server go.
+func (s *Server) Resolved() netip.AddrPort { return *s.resolved.Load() }
+
+// Active returns how many connections or requests are in flight on the server.
+func (s *Server) Active() int64 { return s.active.Load() }
+
+// Suspect delivers a value after traffic failed to connect to the server, so
+// that it can be checked at once. Failures in quick succession may deliver one.
+// Package health is its only receiver.
+func (s *Server) Suspect() <-chan struct{} { return s.suspect }
+
+func (s *Server) readyLocked() bool { return s.health.Healthy && !s.draining }
+
+func (s *Server) statusLocked() Status {
+	return Status{
+		ServerSpec: s.spec,
+		Health:     s.health,
+		Draining:   s.draining,
+		Ready:      s.readyLocked(),
+		Active:     s.active.Load(),
+		Total:      s.total.Load(),
+		Failures:   s.failures.Load(),
+	}
+}
+
+// Outcome says how the use of a server ended.
+type Outcome uint8
+
+const (
+	// Served: the server did its part, whoever ended the connection.
+	Served Outcome = iota
+	// ConnectFailed: no connection to the server came about. Counted as a
+	// failure; the server becomes suspect.
+	ConnectFailed
+	// AnswerFailed: connected, but no valid answer came. Counted as a failure.
+	AnswerFailed
+)
+
+// A Lease is one unit of work counted on a server, from Acquire to Release.
+// The zero Lease holds nothing. A Lease belongs to one owner and is not copied
+// after it was handed over.
+type Lease struct {
+	server *Server
+}
+
+// Server returns the server chosen, nil once released.
+func (l *Lease) Server() *Server { return l.server }
+
+// Release ends the lease: the server has one less active. Releasing again
+// does nothing.
+func (l *Lease) Release(outcome Outcome) {
+	s := l.server
+	if s == nil {
+		return
+	}
+	l.server = nil
+	s.active.Add(-1)
+	if outcome == Served {
+		return
+	}
+	s.failures.Add(1)
+	if outcome == ConnectFailed {
+		select {
+		case s.suspect <- struct{}{}:
+		default: // a check is already due
+		}
+	}
+}
+
+// MaxTries is how many servers are tried for one connection or request.
+const MaxTries = 8
+
+// Tried remembers the servers that a connection or request was refused by, so
+// that Acquire gives another one. The zero value is empty.
+type Tried struct {
+	servers [MaxTries]*Server
+	n       int
+}
+
+// Add records a server and reports whether another may be tried.
+func (t *Tried) Add(s *Server) bool {
+	if t.n < MaxTries {
+		t.servers[t.n] = s
+		t.n++
+	}
+	return t.n < MaxTries
+}
+
+// Len returns how many servers were tried.
+func (t *Tried) Len() int { return t.n }
+
+func (t *Tried) has(s *Server) bool {
+	return t != nil && slices.Contains(t.servers[:t.n], s)
+}
