@@ -1,7 +1,6 @@
 package pool
 
 import (
-	"cmp"
 	"slices"
 	"sync/atomic"
 )
@@ -42,138 +41,129 @@ func (c *candidate) count() bool {
 	}
 }
 
-// picker chooses among the servers of one snapshot and counts on the one it
-// chose, from any number of goroutines at once.
-type picker interface {
-	pick(turn *atomic.Uint64, tried *Tried) (*Server, error)
-}
-
-func newPicker(algorithm string, ready []candidate) picker {
-	if algorithm == RoundRobin {
-		return &roundRobin{candidates: ready, cycle: cycle(ready)}
-	}
-	return leastConnections(ready)
-}
-
-// leastConnections compares active/weight by cross-multiplication. The count
-// is raised by compare-and-swap against the value that was compared, so in a
-// burst of concurrent choices each sees the ones before it.
-type leastConnections []candidate
-
-func (l leastConnections) pick(turn *atomic.Uint64, tried *Tried) (*Server, error) {
-	for {
-		least, active, weights, err := l.least(tried)
-		if err != nil {
-			return nil, err
-		}
-		if weights > least.weight {
-			least, active = l.tied(least, active, int64((turn.Add(1)-1)%uint64(weights)), tried)
-		}
-		if least.server.active.CompareAndSwap(active, active+1) {
-			return least.server, nil
-		}
-	}
-}
-
-// least returns the first of the least loaded candidates, its active count,
-// and the sum of the weights of all that are tied with it.
-func (l leastConnections) least(tried *Tried) (least *candidate, active, weights int64, err error) {
-	err = ErrNoneReady
-	for i := range l {
-		c := &l[i]
-		if tried.has(c.server) {
-			continue
-		}
-		a := c.server.active.Load()
-		if c.full(a) {
-			err = ErrFull
-			continue
-		}
-		switch {
-		case least == nil || a*least.weight < active*c.weight:
-			least, active, weights = c, a, c.weight
-		case a*least.weight == active*c.weight:
-			weights += c.weight
-		}
-	}
-	if least != nil {
-		err = nil
-	}
-	return least, active, weights, err
-}
-
-// tied returns the candidate whose turn it is among those tied with first, each
-// taking as many turns in a row as its weight. When counts moved meanwhile it
-// may return first itself: the compare-and-swap that follows decides.
-func (l leastConnections) tied(first *candidate, active, turn int64, tried *Tried) (*candidate, int64) {
-	for i := range l {
-		c := &l[i]
-		a := c.server.active.Load()
-		if a*first.weight != active*c.weight || c.full(a) || tried.has(c.server) {
-			continue
-		}
-		if turn < c.weight {
-			return c, a
-		}
-		turn -= c.weight
-	}
-	return first, active
-}
-
-// roundRobin walks a fixed cycle of turns.
-type roundRobin struct {
+// rotation is the ready servers of a pool and the cycle in which they take turns.
+// It is immutable, and its methods may be called from any number of goroutines.
+type rotation struct {
 	candidates []candidate
 	cycle      []uint32 // indices into candidates
 }
 
-func (r *roundRobin) pick(turn *atomic.Uint64, tried *Tried) (*Server, error) {
+func newRotation(ready []candidate) rotation { return rotation{ready, cycle(ready)} }
+
+// roundRobin chooses and counts the server whose turn it is, or the next one
+// after it that can be chosen; the turns in between are used up, so that they do
+// not all go to the same successor.
+func (r *rotation) roundRobin(turn *atomic.Uint64, tried *Tried) (*Server, error) {
 	err := ErrNoneReady
-	n := uint64(len(r.candidates))
-	at := turn.Add(1) - 1
-	// The next turns first; then, should they all belong to a few servers
-	// that cannot be chosen, every server once.
-	for i := range 2 * n {
-		var c *candidate
-		if i < n {
-			c = &r.candidates[r.cycle[(at+i)%uint64(len(r.cycle))]]
-		} else {
-			c = &r.candidates[(at+i)%n]
+	server, skipped := r.take(turn.Add(1)-1, func(c *candidate) bool {
+		switch {
+		case tried.has(c.server):
+			return false
+		case !c.count():
+			err = ErrFull
+			return false
 		}
+		return true
+	})
+	if server == nil {
+		return nil, err
+	}
+	if skipped > 0 {
+		turn.Add(skipped)
+	}
+	return server, nil
+}
+
+// leastConnections chooses and counts the server with the least active/weight,
+// compared by cross-multiplication; of equal ones the first whose turn comes.
+// Turns go on from the server chosen last, so that no rhythm in which equal
+// servers come and go can keep one of them from its turn. The count is raised by
+// compare-and-swap against the value that was compared: in a burst of concurrent
+// choices each sees the ones before it.
+func (r *rotation) leastConnections(turn *atomic.Uint64, tried *Tried) (*Server, error) {
+	for {
+		least, active, err := r.least(tried)
+		if least == nil {
+			return nil, err
+		}
+		server, skipped := r.take(turn.Load(), func(c *candidate) bool {
+			a := c.server.active.Load()
+			return a*least.weight == active*c.weight && !c.full(a) && !tried.has(c.server) &&
+				c.server.active.CompareAndSwap(a, a+1)
+		})
+		if server != nil {
+			turn.Add(skipped + 1)
+			return server, nil
+		}
+	}
+}
+
+// least returns one of the least loaded candidates and its active count.
+func (r *rotation) least(tried *Tried) (least *candidate, active int64, err error) {
+	err = ErrNoneReady
+	for i := range r.candidates {
+		c := &r.candidates[i]
 		if tried.has(c.server) {
 			continue
 		}
-		if c.count() {
-			return c.server, nil
+		a := c.server.active.Load()
+		switch {
+		case c.full(a):
+			err = ErrFull
+		case least == nil || a*least.weight < active*c.weight:
+			least, active = c, a
 		}
-		err = ErrFull
 	}
-	return nil, err
+	return least, active, err
 }
+
+// take returns the first server from turn at on that try accepts, and how many
+// turns were passed over. Should the next turns all belong to a few servers that
+// are not accepted, every server is asked once.
+func (r *rotation) take(at uint64, try func(*candidate) bool) (server *Server, skipped uint64) {
+	turns, n := uint64(len(r.cycle)), uint64(len(r.candidates))
+	for i := range min(turns, 2*n) {
+		if c := &r.candidates[r.cycle[(at+i)%turns]]; try(c) {
+			return c.server, i
+		}
+	}
+	for i := range n {
+		if c := &r.candidates[(at+i)%n]; try(c) {
+			return c.server, 0
+		}
+	}
+	return nil, 0
+}
+
+// maxTurns bounds a cycle. Weights that would make a longer one are rounded to
+// turns, at least one for each server.
+const maxTurns = 1 << 16
 
 // cycle returns the order of turns: a server with weight w gets w of them (all
 // weights divided by their common divisor), at even distances, the servers
 // staggered by their position so that those of equal weight follow one another.
 func cycle(servers []candidate) []uint32 {
-	var divisor int64
+	var divisor, total int64
 	for _, c := range servers {
 		divisor = gcd(divisor, c.weight)
+		total += c.weight
 	}
-	type slot struct {
-		at    float64
-		index uint32
-	}
-	var slots []slot
+	var places []uint64 // the place in the cycle, as a fraction of 1<<32, above the index
 	for i, c := range servers {
 		turns := c.weight / divisor
+		if total/divisor > maxTurns {
+			turns = max(1, c.weight*maxTurns/total)
+		}
 		offset := float64(i) / float64(len(servers))
 		for k := range turns {
-			slots = append(slots, slot{(float64(k) + offset) / float64(turns), uint32(i)})
+			at := (float64(k) + offset) / float64(turns)
+			places = append(places, uint64(at*(1<<32))<<32|uint64(i))
 		}
 	}
-	slices.SortStableFunc(slots, func(a, b slot) int { return cmp.Compare(a.at, b.at) })
-	order := make([]uint32, len(slots))
-	for i, s := range slots {
-		order[i] = s.index
+	slices.Sort(places)
+	order := make([]uint32, len(places))
+	for i, place := range places {
+		order[i] = uint32(place)
 	}
 	return order
 }

@@ -50,7 +50,7 @@ func TestLeastConnectionsRotatesTiesByWeight(t *testing.T) {
 		{[]int{1}, "aaaa"},
 		{[]int{1, 1, 1}, "abcabcabc"},
 		{[]int{1, 3}, "abbbabbb"},
-		{[]int{3, 2, 1}, "aaabbcaaabbc"},
+		{[]int{3, 2, 1}, "abaabcabaabc"},
 	} {
 		w := start(t, LeastConnections, story.weights...)
 		same(t, "turns", w.turns(len(story.turns)), story.turns)

@@ -1,6 +1,7 @@
 package pool
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -80,6 +81,24 @@ func TestTurnsAreSpreadEvenlyInSmallPools(t *testing.T) {
 	try(nil)
 }
 
+// With many servers of any weights a window may be off by a few turns, not more.
+func TestTurnsAreSpreadEvenly(t *testing.T) {
+	for seed := range uint64(300) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		heaviest := 1 + random.Int64N(256)
+		weights := make([]int64, 1+random.IntN(40))
+		for i := range weights {
+			weights[i] = 1 + random.Int64N(heaviest)
+			if random.IntN(2) == 0 {
+				weights[i] = 1
+			}
+		}
+		if u := unevenness(weights, cycle(weighted(weights...))); u > 4 {
+			t.Fatalf("weights %v: up to %.2f turns from the share", weights, u)
+		}
+	}
+}
+
 func TestALargeCycleIsMadeQuickly(t *testing.T) {
 	const bound = 3 * time.Second // with the race detector on a slow machine; it takes a fraction
 	weights := make([]int64, 1000)
@@ -92,9 +111,19 @@ func TestALargeCycleIsMadeQuickly(t *testing.T) {
 	if took := time.Since(began); took > bound {
 		t.Errorf("%d turns took %v", len(order), took)
 	}
+	// Too many turns for one cycle: each server's are rounded down, but not to none.
+	if len(order) > maxTurns {
+		t.Errorf("%d turns, at most %d are allowed", len(order), maxTurns)
+	}
 	var all int64
 	for _, w := range weights {
 		all += w
 	}
-	same(t, "turns", len(order), all)
+	turns := make([]int64, len(weights))
+	for _, i := range order {
+		turns[i]++
+	}
+	for i, w := range weights {
+		same(t, fmt.Sprintf("turns of weight %d", w), turns[i], max(1, w*maxTurns/all))
+	}
 }

@@ -53,12 +53,11 @@ type Pool struct {
 	_    cpu.CacheLinePad
 }
 
-// snapshot is what Acquire reads: the ready servers, arranged for the
-// algorithm, and the error that stands for their absence.
+// snapshot is what Acquire reads: the ready servers and the error that stands
+// for their absence.
 type snapshot struct {
-	picker picker
-	ready  int
-	none   error
+	rotation
+	none error
 }
 
 // New returns an empty pool. An empty algorithm means LeastConnections; an
@@ -87,10 +86,16 @@ func (p *Pool) Algorithm() string { return p.algorithm }
 // ErrFull. tried may be nil.
 func (p *Pool) Acquire(tried *Tried) (Lease, error) {
 	now := p.current.Load()
-	if now.ready == 0 {
+	if len(now.candidates) == 0 {
 		return Lease{}, now.none
 	}
-	server, err := now.picker.pick(&p.turn, tried)
+	var server *Server
+	var err error
+	if p.algorithm == RoundRobin {
+		server, err = now.roundRobin(&p.turn, tried)
+	} else {
+		server, err = now.leastConnections(&p.turn, tried)
+	}
 	if err != nil {
 		return Lease{}, err
 	}
@@ -200,10 +205,9 @@ func (p *Pool) publishLocked() {
 			ready = append(ready, candidate{s, int64(s.spec.Weight), int64(s.spec.MaxConnections)})
 		}
 	}
-	next := &snapshot{ready: len(ready), none: ErrNoneReady}
+	next := &snapshot{rotation: newRotation(ready), none: ErrNoneReady}
 	if !checked {
 		next.none = ErrUnchecked
 	}
-	next.picker = newPicker(p.algorithm, ready)
 	p.current.Store(next)
 }
