@@ -1,0 +1,300 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a Controller of one pool "web" that records what it was asked to do.
+type fake struct {
+	mu    sync.Mutex
+	calls []any
+	pool  Pool
+
+	notReady string
+	upload   func(ctx context.Context) error // when set, asked before anything is changed
+}
+
+func (f *fake) Pools() []Pool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	p := f.pool
+	p.Servers = append([]Server(nil), p.Servers...)
+	return []Pool{p, {Name: "empty", Algorithm: "round_robin"}}
+}
+
+func (f *fake) Ready() (bool, string) { return f.notReady == "", f.notReady }
+
+func (f *fake) Upload(ctx context.Context, r UploadRequest) (bool, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, r)
+	if f.upload != nil {
+		if err := f.upload(ctx); err != nil {
+			return false, "", err
+		}
+	}
+	for i := range f.pool.Servers {
+		if f.pool.Servers[i].Address == r.Server {
+			f.pool.Servers[i].Weight = r.Weight
+			return false, f.pool.Name, nil
+		}
+	}
+	f.pool.Servers = append(f.pool.Servers, Server{Address: r.Server, Weight: r.Weight, MaxConnections: r.MaxConnections})
+	return true, f.pool.Name, nil
+}
+
+func (f *fake) Delete(_ context.Context, r DeleteRequest) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, r)
+	for i := range f.pool.Servers {
+		if f.pool.Servers[i].Address == r.Server {
+			f.pool.Servers[i].Draining = true
+			return f.pool.Name, nil
+		}
+	}
+	return "", NotFound("server %q is not in pool %q", r.Server, f.pool.Name)
+}
+
+func (f *fake) asked() []any {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.calls
+}
+
+// logged is a log that may be read while it is written.
+type logged struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logged) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logged) lines(containing string) (lines []string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for line := range strings.Lines(l.text.String()) {
+		if strings.Contains(line, containing) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// world is an admin listener on loopback with everything around it.
+type world struct {
+	*testing.T
+	*Listener
+	fake *fake
+	log  *logged
+	http *http.Client
+}
+
+// start runs an admin listener until the test ends. prepare may change the
+// listener before it serves.
+func start(t *testing.T, prepare ...func(*Listener)) *world {
+	t.Helper()
+	w := &world{T: t, log: &logged{}, fake: &fake{pool: Pool{Name: "web", Algorithm: "least_connections"}}}
+	w.Listener = bound(t, w.fake, slog.New(slog.NewTextHandler(w.log, nil)))
+	for _, p := range prepare {
+		p(w.Listener)
+	}
+	w.Start()
+	transport := &http.Transport{}
+	w.http = &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		w.Listener.Stop(soon(t))
+	})
+	return w
+}
+
+func bound(t *testing.T, c Controller, log *slog.Logger) *Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := New(Options{Listener: listener, Controller: c, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// soon ends a wait that would otherwise hang the test. It outlives the test's
+// own context, which has ended when the clean-up runs.
+func soon(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// do sends a request; header holds names and values in turn.
+func (w *world) do(method, target string, body io.Reader, header ...string) (*http.Response, string) {
+	w.Helper()
+	r, err := http.NewRequest(method, "http://"+w.Addr().String()+target, body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	response, err := w.http.Do(r)
+	if err != nil {
+		w.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return response, string(text)
+}
+
+// want sends a request and checks the status and the whole body of the answer.
+func (w *world) want(method, target, body string, status int, answer string) {
+	w.Helper()
+	response, text := w.do(method, target, strings.NewReader(body))
+	if response.StatusCode != status || strings.TrimSuffix(text, "\n") != answer {
+		w.Errorf("%s %s %s\n got %d %s\nwant %d %s", method, target, body, response.StatusCode, text, status, answer)
+	}
+	wantHeaders(w.T, response, "application/json")
+}
+
+func wantHeaders(t *testing.T, response *http.Response, contentType string) {
+	t.Helper()
+	for name, value := range map[string]string{
+		"Content-Type":           contentType,
+		"Cache-Control":          "no-store",
+		"X-Content-Type-Options": "nosniff",
+	} {
+		if got := response.Header.Get(name); got != value {
+			t.Errorf("%s is %q, want %q", name, got, value)
+		}
+	}
+}
+
+// wantRefused checks that the answer is an error in JSON whose text contains
+// each of the fragments.
+func wantRefused(t *testing.T, response *http.Response, text string, status int, fragments ...string) {
+	t.Helper()
+	if response.StatusCode != status {
+		t.Errorf("status %d, want %d: %s", response.StatusCode, status, text)
+	}
+	var body ErrorAnswer
+	if err := json.Unmarshal([]byte(text), &body); err != nil || body.Error == "" {
+		t.Errorf("not an error in JSON: %q", text)
+	}
+	for _, fragment := range fragments {
+		if !strings.Contains(body.Error, fragment) {
+			t.Errorf("error %q does not contain %q", body.Error, fragment)
+		}
+	}
+	wantHeaders(t, response, "application/json")
+}
+
+func TestServersComeAndGo(t *testing.T) {
+	w := start(t)
+	w.want("GET", "/servers", "", 200, `{"pools":[`+
+		`{"name":"web","algorithm":"least_connections","servers":[]},`+
+		`{"name":"empty","algorithm":"round_robin","servers":[]}]}`)
+	upload := ` { "server" : "127.0.0.1:9003", "weight" : 2, "max_connections":500, "pool":"web" } ` + "\r\n"
+	w.want("POST", "/upload_server", upload, 201, `{"pool":"web","server":"127.0.0.1:9003","created":true}`)
+	w.want("POST", "/upload_server", `{"server":"127.0.0.1:9003"}`, 200, `{"pool":"web","server":"127.0.0.1:9003","created":false}`)
+
+	w.fake.mu.Lock()
+	w.fake.pool.Servers[0].LastCheck = &Check{Passed: true, Reason: "status 200", At: time.Unix(0, 0).UTC(), TookMS: 1.5}
+	w.fake.mu.Unlock()
+	_, text := w.do("GET", "/servers", nil)
+	if want := `{"address":"127.0.0.1:9003","weight":1,"max_connections":500,` +
+		`"healthy":false,"draining":false,"ready":false,"active":0,"total":0,"failures":0,` +
+		`"last_check":{"passed":true,"reason":"status 200","at":"1970-01-01T00:00:00Z","took_ms":1.5}}`; !strings.Contains(text, want) {
+		t.Errorf("GET /servers\n got %s\nwant %s", text, want)
+	}
+
+	w.want("DELETE", "/delete_server", upload, 200, `{"pool":"web","server":"127.0.0.1:9003","draining":true}`)
+	w.want("DELETE", "/delete_server?pool=web&server=127.0.0.1:9003&force=true", "", 200, `{"pool":"web","server":"127.0.0.1:9003","draining":false}`)
+	w.want("DELETE", "/delete_server?force=true", `{"server":"127.0.0.1:9003","force":true}`, 200, `{"pool":"web","server":"127.0.0.1:9003","draining":false}`)
+	w.want("DELETE", "/delete_server?force=false", `{"server":"<é>"}`, 404, `{"error":"server \"<é>\" is not in pool \"web\""}`)
+
+	want := []any{
+		UploadRequest{"web", "127.0.0.1:9003", 2, 500},
+		UploadRequest{"", "127.0.0.1:9003", 1, 0},
+		DeleteRequest{"web", "127.0.0.1:9003", false},
+		DeleteRequest{"web", "127.0.0.1:9003", true},
+		DeleteRequest{"", "127.0.0.1:9003", true},
+		DeleteRequest{"", "<é>", false},
+	}
+	if got := w.fake.asked(); !reflect.DeepEqual(got, want) {
+		t.Errorf("the controller was asked\n got %v\nwant %v", got, want)
+	}
+	for what, times := range map[string]int{"server uploaded": 2, "server deleted": 3, "level=INFO": 5, "remote=127.0.0.1:": 5, "level=ERROR": 0} {
+		if got := w.log.lines(what); len(got) != times {
+			t.Errorf("%q was logged %d times, want %d: %q", what, len(got), times, got)
+		}
+	}
+}
+
+func TestReadingNeedsOnlyGetOrHead(t *testing.T) {
+	w := start(t)
+	w.want("GET", "/healthz", "", 200, `{"status":"ok"}`)
+	for _, path := range []string{"/", "/servers", "/healthz"} {
+		got, text := w.do("GET", path, nil)
+		head, none := w.do("HEAD", path, nil)
+		if head.StatusCode != 200 || none != "" || head.ContentLength != int64(len(text)) {
+			t.Errorf("HEAD %s: %d with length %d and body %q, GET has length %d",
+				path, head.StatusCode, head.ContentLength, none, len(text))
+		}
+		wantHeaders(t, head, got.Header.Get("Content-Type"))
+	}
+	_, index := w.do("GET", "/", nil)
+	for _, path := range []string{"/servers", "/healthz", "/upload_server", "/delete_server"} {
+		if !strings.Contains(index, path) {
+			t.Errorf("the index does not name %s:\n%s", path, index)
+		}
+	}
+}
+
+func TestHealthzSaysWhyNot(t *testing.T) {
+	listener := bound(t, &fake{notReady: "listener \"web\" is down"}, nil)
+	w := &world{T: t, Listener: listener, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
+	listener.Start()
+	defer listener.Stop(soon(t))
+	w.want("GET", "/healthz", "", 503, `{"status":"unavailable","reason":"listener \"web\" is down"}`)
+}
+
+func TestNewNeedsAListenerAndAController(t *testing.T) {
+	if _, err := New(Options{Controller: &fake{}}); err == nil {
+		t.Error("no error without a listener")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := New(Options{Listener: listener}); err == nil {
+		t.Error("no error without a controller")
+	}
+	if err := listener.Close(); err != nil {
+		t.Errorf("New took the listener although it failed: %v", err)
+	}
+}

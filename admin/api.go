@@ -1,0 +1,148 @@
+// Package admin is the admin listener: the HTTP API by which an operator sees
+// what the balancer does, and uploads and deletes servers while it runs. It
+// stands apart from the listeners that carry traffic and belongs on an address
+// that only operators reach: it asks nobody who they are.
+//
+//	POST   /upload_server  add a server to a pool, or update it
+//	DELETE /delete_server  drain a server, or with force=true close it now
+//	GET    /servers        every pool and its servers
+//	GET    /healthz        200 while the balancer is fit to serve, else 503
+//	GET    /               these routes as text
+//
+// New takes over a bound net.Listener, Start serves on it, Stop ends that. What
+// the API shows and changes is behind the Controller that the caller supplies;
+// the package knows pools and servers only as the JSON types declared here.
+//
+// A request either changes everything it asks for or is refused and changes
+// nothing. Every refusal is {"error": "…"} with a 4xx or 5xx status, except of
+// what is not HTTP at all, which net/http answers in plain text. Requests that
+// a browser sends on behalf of another site's page are refused. Bodies, header
+// sizes, connections and the time that each may take are bounded.
+package admin
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// A Controller is what the admin listener shows and changes. Its methods are
+// called from many goroutines at once and return soon after ctx has ended. An
+// error that is (or wraps) a *Refusal is shown to the client; any other is
+// logged and shown as an internal error.
+type Controller interface {
+	// Pools returns every pool with its servers, in the order of the config.
+	// The answer belongs to the caller.
+	Pools() []Pool
+
+	// Upload adds a server or updates the one with the same address, and
+	// returns whether it is new and the pool that it is in. Without a pool
+	// in the request the Controller decides which is meant, or refuses.
+	Upload(ctx context.Context, r UploadRequest) (created bool, pool string, err error)
+
+	// Delete drains a server and then removes it, or closes what is in
+	// flight on it and removes it at once. It returns the server's pool.
+	Delete(ctx context.Context, r DeleteRequest) (pool string, err error)
+
+	// Ready reports whether the balancer is fit to serve, and if not, why.
+	Ready() (ok bool, reason string)
+}
+
+// An UploadRequest says which server to add or update.
+type UploadRequest struct {
+	Pool           string `json:"pool,omitempty"` // empty: not said
+	Server         string `json:"server"`         // as the operator wrote it, never empty
+	Weight         int    `json:"weight"`         // 1 to 256
+	MaxConnections int    `json:"max_connections"`
+}
+
+// A DeleteRequest says which server to delete.
+type DeleteRequest struct {
+	Pool   string // empty: not said
+	Server string // as the operator wrote it, never empty
+	Force  bool   // close what is in flight instead of letting it finish
+}
+
+// ServersAnswer is the body of GET /servers.
+type ServersAnswer struct {
+	Pools []Pool `json:"pools"`
+}
+
+// A Pool is a pool as GET /servers shows it.
+type Pool struct {
+	Name      string   `json:"name"`
+	Algorithm string   `json:"algorithm"`
+	Servers   []Server `json:"servers"`
+}
+
+// A Server is one server of a pool as GET /servers shows it.
+type Server struct {
+	Address        string `json:"address"`
+	Weight         int    `json:"weight"`
+	MaxConnections int    `json:"max_connections"` // 0: no limit
+	Healthy        bool   `json:"healthy"`         // false before the first check
+	Draining       bool   `json:"draining"`
+	Ready          bool   `json:"ready"`
+	Active         int64  `json:"active"`
+	Total          int64  `json:"total"`
+	Failures       int64  `json:"failures"`
+	LastCheck      *Check `json:"last_check"` // nil before the first check
+}
+
+// A Check is the result of one health check.
+type Check struct {
+	Passed bool      `json:"passed"`
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`      // when it ended; RFC 3339 in JSON
+	TookMS float64   `json:"took_ms"` // milliseconds
+}
+
+// UploadAnswer is the body that answers a successful upload.
+type UploadAnswer struct {
+	Pool    string `json:"pool"`
+	Server  string `json:"server"`
+	Created bool   `json:"created"` // false: the server was there and was updated
+}
+
+// DeleteAnswer is the body that answers a successful delete.
+type DeleteAnswer struct {
+	Pool     string `json:"pool"`
+	Server   string `json:"server"`
+	Draining bool   `json:"draining"` // false: what was in flight is closed
+}
+
+// HealthAnswer is the body of GET /healthz.
+type HealthAnswer struct {
+	Status string `json:"status"` // "ok" or "unavailable"
+	Reason string `json:"reason,omitempty"`
+}
+
+// ErrorAnswer is the body of every refusal.
+type ErrorAnswer struct {
+	Error string `json:"error"`
+}
+
+// A Refusal is an error that the client is shown, with the HTTP status that
+// goes with it (4xx or 5xx).
+type Refusal struct {
+	Status int
+	Reason string
+}
+
+func (r *Refusal) Error() string { return r.Reason }
+
+// NotFound returns a Refusal with status 404.
+func NotFound(format string, args ...any) error {
+	return &Refusal{http.StatusNotFound, fmt.Sprintf(format, args...)}
+}
+
+// Invalid returns a Refusal with status 400.
+func Invalid(format string, args ...any) error {
+	return &Refusal{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+}
+
+// Conflict returns a Refusal with status 409.
+func Conflict(format string, args ...any) error {
+	return &Refusal{http.StatusConflict, fmt.Sprintf(format, args...)}
+}

@@ -1,0 +1,174 @@
+// Package client speaks to the admin listener of a running balancer: it lists,
+// uploads and deletes servers.
+//
+// A Client holds no connection between calls and needs no closing. Each call
+// ends within ten seconds or when its context does. What goes wrong is one of
+// two kinds: an *Error is what the admin listener itself answered, with the
+// HTTP status; any other error means that no such answer came.
+package client
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"fulcrum/admin"
+)
+
+const (
+	timeout   = 10 * time.Second
+	maxAnswer = 16 << 20
+)
+
+// An Error is a refusal or failure that the admin listener answered with.
+type Error struct {
+	Status  int    // the HTTP status; 4xx: the request was refused and changed nothing
+	Message string // the listener's own words
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("%s (%d %s)", e.Message, e.Status, http.StatusText(e.Status))
+}
+
+// A Client speaks to one admin listener. It may be used from many goroutines.
+type Client struct {
+	host string
+	http *http.Client
+}
+
+// New returns a client for the admin listener at address, host:port or
+// http://host:port. Without a host it is this machine's loopback address.
+func New(address string) (*Client, error) {
+	host, err := hostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{host: host, http: &http.Client{
+		// No proxy from the environment: an admin listener is reached directly.
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Timeout:       timeout,
+	}}, nil
+}
+
+func hostPort(address string) (string, error) {
+	const allowed = "use host:port or http://host:port"
+	rest, found := strings.CutPrefix(address, "http://")
+	if !found && strings.Contains(address, "://") {
+		return "", fmt.Errorf("admin address %q is not http; %s", address, allowed)
+	}
+	host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
+	if err != nil {
+		return "", fmt.Errorf("admin address %q is not valid: %w; %s", address, err, allowed)
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return "", fmt.Errorf("admin address %q has port %q; it must be a number from 1 to 65535", address, port)
+	}
+	if strings.ContainsAny(host, "/?#@ ") {
+		return "", fmt.Errorf("admin address %q is not a bare address; %s", address, allowed)
+	}
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, port), nil
+}
+
+// List returns every pool with its servers.
+func (c *Client) List(ctx context.Context) ([]admin.Pool, error) {
+	var answer admin.ServersAnswer
+	err := c.call(ctx, http.MethodGet, "/servers", nil, nil, &answer)
+	return answer.Pools, err
+}
+
+// Upload adds a server or updates it. A Weight of 0 means 1.
+func (c *Client) Upload(ctx context.Context, r admin.UploadRequest) (admin.UploadAnswer, error) {
+	var answer admin.UploadAnswer
+	if r.Weight == 0 {
+		r.Weight = 1
+	}
+	body, err := json.Marshal(r)
+	if err != nil {
+		return answer, fmt.Errorf("encode the request: %w", err)
+	}
+	err = c.call(ctx, http.MethodPost, "/upload_server", nil, body, &answer)
+	return answer, err
+}
+
+// Delete drains a server and then removes it, or with r.Force closes it now.
+func (c *Client) Delete(ctx context.Context, r admin.DeleteRequest) (admin.DeleteAnswer, error) {
+	query := url.Values{"server": {r.Server}, "force": {strconv.FormatBool(r.Force)}}
+	if r.Pool != "" {
+		query.Set("pool", r.Pool)
+	}
+	var answer admin.DeleteAnswer
+	err := c.call(ctx, http.MethodDelete, "/delete_server", query, nil, &answer)
+	return answer, err
+}
+
+// call sends one request and decodes a 2xx answer into answer.
+func (c *Client) call(ctx context.Context, method, path string, query url.Values, body []byte, answer any) error {
+	target := url.URL{Scheme: "http", Host: c.host, Path: path, RawQuery: query.Encode()}
+	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
+	if err != nil {
+		return fmt.Errorf("admin address %q is not valid: %w", c.host, err)
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return c.unreached(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	if err != nil {
+		return c.unreached(err)
+	}
+	if len(text) > maxAnswer {
+		return fmt.Errorf("the answer of %s is larger than %d bytes", c.host, maxAnswer)
+	}
+	if response.StatusCode/100 != 2 {
+		return c.refused(response.StatusCode, text)
+	}
+	if err := json.Unmarshal(text, answer); err != nil {
+		return fmt.Errorf("%s does not answer like an admin listener: %w", c.host, err)
+	}
+	return nil
+}
+
+// unreached says in words why there was no answer.
+func (c *Client) unreached(err error) error {
+	if asURL, ok := errors.AsType[*url.Error](err); ok {
+		err = asURL.Err // without the method and URL, which the caller did not choose
+	}
+	var timedOut net.Error
+	switch {
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no admin listener answers at %s: %w", c.host, err)
+	case errors.As(err, &timedOut) && timedOut.Timeout():
+		return fmt.Errorf("the admin listener at %s did not answer in time: %w", c.host, err)
+	}
+	return fmt.Errorf("no answer from the admin listener at %s: %w", c.host, err)
+}
+
+// refused turns a status other than 2xx into an *Error when the body is an
+// admin listener's.
+func (c *Client) refused(status int, text []byte) error {
+	var body admin.ErrorAnswer
+	if json.Unmarshal(text, &body) != nil || body.Error == "" {
+		return fmt.Errorf("%s does not answer like an admin listener: status %d", c.host, status)
+	}
+	return &Error{Status: status, Message: body.Error}
+}

@@ -1,0 +1,238 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"fulcrum/admin"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a Controller with one pool that keeps what it was asked last.
+type fake struct {
+	mu     sync.Mutex
+	upload admin.UploadRequest
+	delete admin.DeleteRequest
+	err    error
+}
+
+var pools = []admin.Pool{{Name: "web", Algorithm: "round_robin", Servers: []admin.Server{{
+	Address: "127.0.0.1:9001", Weight: 2, MaxConnections: 500, Healthy: true, Ready: true, Active: 3, Total: 9, Failures: 1,
+	LastCheck: &admin.Check{Passed: true, Reason: "status 200", At: time.Unix(1, 5).UTC(), TookMS: 0.25},
+}}}}
+
+func (f *fake) Pools() []admin.Pool   { return pools }
+func (f *fake) Ready() (bool, string) { return true, "" }
+
+func (f *fake) Upload(_ context.Context, r admin.UploadRequest) (bool, string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.upload = r
+	return true, "web", f.err
+}
+
+func (f *fake) Delete(_ context.Context, r admin.DeleteRequest) (string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.delete = r
+	return "web", f.err
+}
+
+// serve runs an admin listener and returns its address.
+func serve(t *testing.T, c admin.Controller) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := admin.New(admin.Options{Listener: listener, Controller: c})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Start()
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		if err := l.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	return l.Addr().String()
+}
+
+// answers runs an HTTP server that is no admin listener.
+func answers(t *testing.T, handle http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(handle)
+	t.Cleanup(s.Close)
+	return s.URL
+}
+
+func client(t *testing.T, address string) *Client {
+	t.Helper()
+	c, err := New(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestListUploadDelete(t *testing.T) {
+	f := &fake{}
+	address := serve(t, f)
+	for _, written := range []string{address, "http://" + address, "http://" + address + "/"} {
+		c := client(t, written)
+		if got, err := c.List(t.Context()); err != nil || !reflect.DeepEqual(got, pools) {
+			t.Errorf("List: %+v, %v", got, err)
+		}
+		uploaded, err := c.Upload(t.Context(), admin.UploadRequest{Server: "http://127.0.0.1:9003", MaxConnections: 7})
+		if want := (admin.UploadAnswer{Pool: "web", Server: "http://127.0.0.1:9003", Created: true}); err != nil || uploaded != want {
+			t.Errorf("Upload: %+v, %v", uploaded, err)
+		}
+		if want := (admin.UploadRequest{Server: "http://127.0.0.1:9003", Weight: 1, MaxConnections: 7}); f.upload != want {
+			t.Errorf("the controller was asked %+v", f.upload)
+		}
+		request := admin.DeleteRequest{Pool: "a&b=c d", Server: "[::1]:9003", Force: true}
+		deleted, err := c.Delete(t.Context(), request)
+		if want := (admin.DeleteAnswer{Pool: "web", Server: "[::1]:9003"}); err != nil || deleted != want {
+			t.Errorf("Delete: %+v, %v", deleted, err)
+		}
+		if f.delete != request {
+			t.Errorf("the controller was asked %+v", f.delete)
+		}
+	}
+}
+
+func TestRefusalsArePassedOn(t *testing.T) {
+	f := &fake{err: admin.NotFound(`server "a:1" is not in pool "web"`)}
+	c := client(t, serve(t, f))
+	_, err := c.Delete(t.Context(), admin.DeleteRequest{Server: "a:1"})
+	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 404 || err.Error() != `server "a:1" is not in pool "web" (404 Not Found)` {
+		t.Errorf("got %#v", err)
+	}
+	f.err = errors.New("disk full")
+	_, err = c.Upload(t.Context(), admin.UploadRequest{Server: "a:1"})
+	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 500 || e.Message != "internal error" {
+		t.Errorf("got %#v", err)
+	}
+	_, err = c.Upload(t.Context(), admin.UploadRequest{Server: "a:1", Weight: -1})
+	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 400 || !strings.Contains(e.Message, `"weight" is -1`) {
+		t.Errorf("got %#v", err)
+	}
+}
+
+func TestNobodyThere(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := listener.Addr().String()
+	listener.Close()
+	_, err = client(t, address).List(t.Context())
+	if _, ok := errors.AsType[*Error](err); ok || err == nil || !strings.HasPrefix(err.Error(), "no admin listener answers at "+address) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestSomeoneElseThere(t *testing.T) {
+	huge := strings.Repeat(" ", 1<<20)
+	for name, c := range map[string]struct {
+		handle http.HandlerFunc
+		says   string
+	}{
+		"a page":     {func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>") }, "does not answer like an admin listener"},
+		"not found":  {http.NotFound, "status 404"},
+		"redirect":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, "status 302"},
+		"cut off":    {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "no answer from the admin listener"},
+		"never ends": {func(w http.ResponseWriter, _ *http.Request) { spill(w, huge) }, "larger than 16777216 bytes"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := client(t, answers(t, c.handle)).List(t.Context())
+			if _, ok := errors.AsType[*Error](err); ok || err == nil || !strings.Contains(err.Error(), c.says) {
+				t.Errorf("got %v, want %q", err, c.says)
+			}
+		})
+	}
+}
+
+// spill writes until the client has had enough.
+func spill(w io.Writer, text string) {
+	for {
+		if _, err := io.WriteString(w, text); err != nil {
+			return
+		}
+	}
+}
+
+func TestNoConnectionIsKept(t *testing.T) {
+	keeps := make(chan bool, 1)
+	address := answers(t, func(w http.ResponseWriter, r *http.Request) {
+		keeps <- !r.Close
+		io.WriteString(w, "{}")
+	})
+	if _, err := client(t, address).List(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if <-keeps {
+		t.Error("the client would keep its connection")
+	}
+}
+
+func TestSilence(t *testing.T) {
+	silent := answers(t, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	c := client(t, silent)
+	if _, err := c.List(ctx); err == nil || !strings.Contains(err.Error(), "did not answer in time") {
+		t.Errorf("got %v", err)
+	}
+	c.http.Timeout = 50 * time.Millisecond
+	if _, err := c.List(t.Context()); err == nil || !strings.Contains(err.Error(), "did not answer in time") {
+		t.Errorf("got %v", err)
+	}
+	cancelled, stop := context.WithCancel(t.Context())
+	stop()
+	if _, err := c.List(cancelled); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for written, want := range map[string]string{
+		"127.0.0.1:9900":   "127.0.0.1:9900",
+		":9900":            "127.0.0.1:9900",
+		"http://[::1]:99/": "[::1]:99",
+		"lb.example:80":    "lb.example:80",
+	} {
+		if c, err := New(written); err != nil || c.host != want {
+			t.Errorf("%q: %+v, %v", written, c, err)
+		}
+	}
+	for written, says := range map[string]string{
+		"":                      "host:port",
+		"127.0.0.1":             "missing port",
+		"https://127.0.0.1:1":   "is not http",
+		"127.0.0.1:http":        "1 to 65535",
+		"127.0.0.1:0":           "1 to 65535",
+		"http://a:1/path":       "1 to 65535",
+		"http://user:x@a:1":     "too many colons",
+		"http://user@a:1":       "not a bare address",
+		"http://a/servers?b=:1": "not a bare address",
+	} {
+		if _, err := New(written); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%q: %v, want %q", written, err, says)
+		}
+	}
+}

@@ -1,0 +1,181 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+)
+
+// handler answers the requests. It holds no state of its own.
+type handler struct {
+	base       context.Context // ends when the listener is stopped
+	controller Controller
+	log        *slog.Logger
+	routes     []route
+}
+
+// route is one path with the one method it answers to; GET includes HEAD.
+type route struct {
+	method, path, purpose string
+	serve                 func(http.ResponseWriter, *http.Request) error
+}
+
+func newHandler(base context.Context, c Controller, log *slog.Logger) http.Handler {
+	h := &handler{base: base, controller: c, log: log}
+	h.routes = []route{
+		{http.MethodGet, "/", "this page", h.index},
+		{http.MethodGet, "/servers", "every pool and its servers", h.servers},
+		{http.MethodGet, "/healthz", "200 while the balancer is fit to serve, else 503", h.healthz},
+		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
+		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
+	}
+	guard := http.NewCrossOriginProtection()
+	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.refuse(w, r, &Refusal{http.StatusForbidden, "a page of another origin may not change anything here"})
+	}))
+	return guard.Handler(h)
+}
+
+// ServeHTTP finds the route by its exact path: no redirects, no patterns.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := h.dispatch(w, r); err != nil {
+		h.refuse(w, r, err)
+	}
+}
+
+func (h *handler) dispatch(w http.ResponseWriter, r *http.Request) error {
+	var known []string
+	for _, route := range h.routes {
+		if route.path != r.URL.Path {
+			known = append(known, route.method+" "+route.path)
+			continue
+		}
+		if r.Method == route.method || r.Method == http.MethodHead && route.method == http.MethodGet {
+			return route.serve(w, r)
+		}
+		allowed := route.method
+		if allowed == http.MethodGet {
+			allowed = "GET, HEAD"
+		}
+		w.Header().Set("Allow", allowed)
+		return &Refusal{http.StatusMethodNotAllowed,
+			fmt.Sprintf("method %s is not allowed on %s; use %s", clip(r.Method), route.path, allowed)}
+	}
+	return NotFound("path %s does not exist; use one of %s", clip(r.URL.Path), strings.Join(known, ", "))
+}
+
+func (h *handler) index(w http.ResponseWriter, _ *http.Request) error {
+	var text bytes.Buffer
+	text.WriteString("fulcrum admin listener\n\n")
+	for _, route := range h.routes {
+		fmt.Fprintf(&text, "%-6s  %-14s  %s\n", route.method, route.path, route.purpose)
+	}
+	write(w, http.StatusOK, "text/plain; charset=utf-8", text.Bytes())
+	return nil
+}
+
+func (h *handler) servers(w http.ResponseWriter, _ *http.Request) error {
+	pools := h.controller.Pools()
+	if pools == nil {
+		pools = []Pool{}
+	}
+	for i := range pools {
+		if pools[i].Servers == nil {
+			pools[i].Servers = []Server{}
+		}
+	}
+	return answer(w, http.StatusOK, ServersAnswer{pools})
+}
+
+func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) error {
+	if ok, reason := h.controller.Ready(); !ok {
+		return answer(w, http.StatusServiceUnavailable, HealthAnswer{Status: "unavailable", Reason: reason})
+	}
+	return answer(w, http.StatusOK, HealthAnswer{Status: "ok"})
+}
+
+func (h *handler) upload(w http.ResponseWriter, r *http.Request) error {
+	request, err := readUpload(w, r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := h.changing()
+	defer cancel()
+	created, pool, err := h.controller.Upload(ctx, request)
+	if err != nil {
+		return fmt.Errorf("upload server %s: %w", clip(request.Server), err)
+	}
+	h.log.Info("server uploaded", "remote", r.RemoteAddr, "pool", pool, "server", request.Server,
+		"weight", request.Weight, "max_connections", request.MaxConnections, "created", created)
+	status := http.StatusOK
+	if created {
+		status = http.StatusCreated
+	}
+	return answer(w, status, UploadAnswer{Pool: pool, Server: request.Server, Created: created})
+}
+
+func (h *handler) delete(w http.ResponseWriter, r *http.Request) error {
+	request, err := readDelete(w, r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := h.changing()
+	defer cancel()
+	pool, err := h.controller.Delete(ctx, request)
+	if err != nil {
+		return fmt.Errorf("delete server %s: %w", clip(request.Server), err)
+	}
+	h.log.Info("server deleted", "remote", r.RemoteAddr, "pool", pool, "server", request.Server,
+		"force", request.Force)
+	return answer(w, http.StatusOK, DeleteAnswer{Pool: pool, Server: request.Server, Draining: !request.Force})
+}
+
+// changing returns the context of a change. It does not end when the client
+// hangs up: a change once begun is not left half done for that.
+func (h *handler) changing() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(h.base, changeTimeout)
+}
+
+// refuse answers with an error. Only a Refusal's reason is the client's to
+// know; anything else goes to the log.
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	refusal := &Refusal{http.StatusInternalServerError, "internal error"}
+	if known, ok := errors.AsType[*Refusal](err); ok && known.Status >= 400 && known.Status <= 599 {
+		refusal = known
+	} else {
+		h.log.Error("admin request failed", "remote", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	if err := answer(w, refusal.Status, ErrorAnswer{refusal.Reason}); err != nil {
+		h.log.Error("admin answer failed", "remote", r.RemoteAddr, "error", err)
+	}
+}
+
+// answer sends a JSON body, whole or not at all. The error says that body
+// cannot be expressed as JSON; nothing was sent then.
+func answer(w http.ResponseWriter, status int, body any) error {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(body); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	write(w, status, "application/json", text.Bytes())
+	return nil
+}
+
+func write(w http.ResponseWriter, status int, contentType string, body []byte) {
+	header := w.Header()
+	header.Set("Content-Type", contentType)
+	header.Set("Content-Length", strconv.Itoa(len(body)))
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(status)
+	io.Copy(w, bytes.NewReader(body)) // fails only when the client has gone
+}

@@ -1,0 +1,213 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	maxConnections = 256
+	maxHeaderBytes = 16 << 10
+
+	headerTimeout = 5 * time.Second
+	readTimeout   = 10 * time.Second // the whole request
+	changeTimeout = 8 * time.Second  // an upload or delete; below what the client waits
+	writeTimeout  = 30 * time.Second // from the end of the head to the end of the answer
+	idleTimeout   = 30 * time.Second
+
+	// cutOffTimeout is how long Stop waits for requests after it has closed
+	// their connections and ended their contexts.
+	cutOffTimeout = time.Second
+)
+
+// Options are what New needs.
+type Options struct {
+	Listener   net.Listener // bound already; passes to the admin listener when New succeeds
+	Controller Controller
+	Logger     *slog.Logger // nil: nothing is logged
+}
+
+// A Listener is the admin listener. Stop must be called, started or not, to
+// close its address.
+type Listener struct {
+	http    *http.Server
+	bounded *boundedListener
+	log     *slog.Logger
+	cancel  context.CancelFunc
+
+	started atomic.Bool
+	served  chan struct{} // closed when the accepting goroutine has ended
+
+	stop    sync.Once
+	stopErr error
+}
+
+// New returns an admin listener that serves nothing before Start. On error
+// o.Listener stays the caller's.
+func New(o Options) (*Listener, error) {
+	if o.Listener == nil {
+		return nil, errors.New("admin: Options.Listener is missing")
+	}
+	if o.Controller == nil {
+		return nil, errors.New("admin: Options.Controller is missing")
+	}
+	log := o.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	base, cancel := context.WithCancel(context.Background())
+	l := &Listener{
+		bounded: newBoundedListener(o.Listener, maxConnections),
+		log:     log,
+		cancel:  cancel,
+		served:  make(chan struct{}),
+	}
+	l.http = &http.Server{
+		Handler:                      newHandler(base, o.Controller, log),
+		ReadHeaderTimeout:            headerTimeout,
+		ReadTimeout:                  readTimeout,
+		WriteTimeout:                 writeTimeout,
+		IdleTimeout:                  idleTimeout,
+		MaxHeaderBytes:               maxHeaderBytes,
+		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ConnState:                    l.bounded.connState,
+		DisableGeneralOptionsHandler: true,
+	}
+	return l, nil
+}
+
+// Addr returns the address that is bound.
+func (l *Listener) Addr() net.Addr { return l.bounded.Addr() }
+
+// Start begins to serve, in a goroutine that Stop ends. It may be called once,
+// before Stop.
+func (l *Listener) Start() {
+	l.started.Store(true)
+	go func() {
+		defer close(l.served)
+		if err := l.http.Serve(l.bounded); !errors.Is(err, net.ErrClosed) {
+			l.log.Error("admin listener failed", "address", l.Addr().String(), "error", err)
+		}
+	}()
+}
+
+// Stop closes the address, lets the requests under way finish until ctx ends,
+// then closes their connections and ends their contexts. It is an error when
+// requests were cut off. No goroutine of the listener is left afterwards,
+// unless the error says that a Controller did not return even then. Further
+// calls wait for the first and return the same.
+func (l *Listener) Stop(ctx context.Context) error {
+	l.stop.Do(func() { l.stopErr = l.end(ctx) })
+	return l.stopErr
+}
+
+func (l *Listener) end(ctx context.Context) error {
+	l.bounded.Close()
+	if l.started.Load() {
+		<-l.served
+	}
+	l.bounded.closeSilent()
+	err := l.http.Shutdown(ctx)
+	if err != nil {
+		l.http.Close()
+		err = fmt.Errorf("admin listener %s: cut off the requests under way: %w", l.Addr(), err)
+	}
+	l.cancel()
+	if left := l.bounded.wait(cutOffTimeout); left > 0 {
+		err = errors.Join(err, fmt.Errorf("admin listener %s: %d requests did not end within %s",
+			l.Addr(), left, cutOffTimeout))
+	}
+	return err
+}
+
+// A boundedListener accepts a connection only while fewer than its limit are
+// open; the others wait in the kernel's queue. A connection counts until the
+// goroutine that serves it has ended, which is also how Stop knows.
+type boundedListener struct {
+	net.Listener
+	slots  chan struct{} // one element for each connection and each Accept under way
+	closed chan struct{}
+	once   func() error // closes the address the first time, returns the same later
+
+	mu     sync.Mutex
+	silent map[net.Conn]struct{} // connections on which nothing has come yet; guarded by mu
+}
+
+func newBoundedListener(l net.Listener, limit int) *boundedListener {
+	b := &boundedListener{
+		Listener: l,
+		slots:    make(chan struct{}, limit),
+		closed:   make(chan struct{}),
+		silent:   make(map[net.Conn]struct{}),
+	}
+	b.once = sync.OnceValue(func() error {
+		close(b.closed)
+		return l.Close()
+	})
+	return b
+}
+
+// Accept waits for a slot, then for a connection.
+func (b *boundedListener) Accept() (net.Conn, error) {
+	select {
+	case b.slots <- struct{}{}:
+	case <-b.closed:
+		return nil, net.ErrClosed
+	}
+	conn, err := b.Listener.Accept()
+	if err != nil {
+		<-b.slots
+	}
+	return conn, err
+}
+
+// Close closes the address and ends an Accept under way. It may be called more
+// than once.
+func (b *boundedListener) Close() error { return b.once() }
+
+// connState is the http.Server's hook: StateClosed is the last thing that the
+// goroutine of each accepted connection reports.
+func (b *boundedListener) connState(conn net.Conn, state http.ConnState) {
+	b.mu.Lock()
+	if state == http.StateNew {
+		b.silent[conn] = struct{}{}
+	} else {
+		delete(b.silent, conn)
+	}
+	b.mu.Unlock()
+	if state == http.StateClosed {
+		<-b.slots
+	}
+}
+
+// closeSilent closes the connections on which nothing has come yet. Shutdown
+// would wait for them as if they were requests.
+func (b *boundedListener) closeSilent() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for conn := range b.silent {
+		conn.Close()
+	}
+}
+
+// wait takes all slots, so that none can be left in use, and returns how many
+// it could not get in time. Nothing is accepted afterwards.
+func (b *boundedListener) wait(timeout time.Duration) (left int) {
+	timer := time.NewTimer(timeout)
+	defer timer.Stop()
+	for taken := range cap(b.slots) {
+		select {
+		case b.slots <- struct{}{}:
+		case <-timer.C:
+			return cap(b.slots) - taken
+		}
+	}
+	return 0
+}
