@@ -1,0 +1,345 @@
+package loop
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Handler is told what happens on a connection, on the connection's loop, one
+// call at a time. After Close or Abort no more calls come.
+type Handler interface {
+	// Connected: the connection that Dial began stands, or err says why not
+	// and it is closed already.
+	Connected(c *Conn, err error)
+	// Data has come in. The bytes are on loan until Data returns; Send may be
+	// given them, it takes what it must keep.
+	Data(c *Conn, b []byte)
+	// Ended: the other side has sent all it will send. This side may go on.
+	Ended(c *Conn)
+	// Sent: what Send could not pass on at once has gone out by now, or has been
+	// dropped because the connection broke down; then Failed is still to come.
+	Sent(c *Conn)
+	// Failed: the connection was reset or broke down, and is closed already.
+	// With ErrPanicked it may come even after Close.
+	Failed(c *Conn, err error)
+	// Expired: the time given to SetTimer is over.
+	Expired(c *Conn)
+}
+
+// A Conn is one connected (or connecting) stream socket on a loop. Whoever
+// accepted, adopted or dialled it closes it, by Close or Abort, unless Failed or
+// a failed Connected came first.
+type Conn struct {
+	loop    *Loop
+	handler Handler
+	fd      int32 // -1 once closed
+	slot    int32
+	timer   timer
+
+	unsent  []byte // the rest of what Send was given, in a buffer of the loop's
+	offset  int    // how much of unsent has gone out meanwhile
+	failure error  // why sending failed; told when reading has come to its end
+
+	connecting bool // Connected is still to come
+	toLoopback bool // dialled to an address of this machine
+	readable   bool // there may be something to read
+	writable   bool // the socket may take more
+	hangup     bool // an end, an error or urgent data is to be read: a short read may leave something
+	broken     bool // the kernel said that an error is to be read
+	paused     bool // the handler wants no data
+	ended      bool // the end was read
+	endWanted  bool // CloseWrite was called; done once unsent is empty
+	queued     bool // in the loop's list for the next turn
+}
+
+const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
+
+// Adopt makes a connection of a non-blocking connected socket, which from then
+// on belongs to the loop. It begins paused. On error the socket is closed.
+func (l *Loop) Adopt(fd int, h Handler) (*Conn, error) {
+	c := &Conn{loop: l, handler: h, fd: int32(fd), paused: true}
+	c.timer.owner = c
+	slot, err := l.register(fd, c, connEvents)
+	if err != nil {
+		rawClose(fd)
+		return nil, err
+	}
+	c.slot = slot
+	return c, nil
+}
+
+// Dial begins to connect to a TCP address. Connected follows, never before Dial
+// has returned; there is no deadline other than the kernel's, so set a timer.
+// The connection begins paused. After an error nothing follows.
+func (l *Loop) Dial(to netip.AddrPort, h Handler) (*Conn, error) {
+	fd, err := connectTCP(to)
+	if err != nil {
+		return nil, err
+	}
+	c, err := l.Adopt(fd, h)
+	if err != nil {
+		return nil, err
+	}
+	c.connecting = true
+	c.toLoopback = to.Addr().Unmap().IsLoopback()
+	return c, nil
+}
+
+// Exhausted reports whether an error of Dial, or one told to Connected, comes
+// from a want of descriptors, ports or memory on this machine, and says nothing
+// about the server.
+func Exhausted(err error) bool {
+	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL, unix.ENOSPC} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
+}
+
+// Loop returns the loop that the connection lives on.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// SetHandler hands the connection over to another handler.
+func (c *Conn) SetHandler(h Handler) { c.handler = h }
+
+// Pause stops Data and Ended until Resume, so that the sender feels the
+// back-pressure. A reset may go unnoticed meanwhile.
+func (c *Conn) Pause() { c.paused = true }
+
+// Resume ends a Pause, or begins reading at all.
+func (c *Conn) Resume() {
+	c.paused = false
+	if c.readable {
+		c.enqueue()
+	}
+}
+
+// Unsent returns how many bytes given to Send the socket has not taken yet. The
+// caller keeps this small by pausing the source until Sent is called.
+func (c *Conn) Unsent() int { return len(c.unsent) - c.offset }
+
+// Send passes bytes on: at once as far as the socket takes them, the rest as
+// soon as it can. After an error they are dropped, and Failed follows once what
+// the other side sent before has been read. b may be reused afterwards.
+func (c *Conn) Send(b []byte) {
+	if c.fd < 0 || c.failure != nil || len(b) == 0 {
+		return
+	}
+	if c.unsent == nil {
+		n, err := rawSend(int(c.fd), b)
+		if err != nil {
+			c.sendFailed(err)
+			return
+		}
+		if b = b[n:]; len(b) == 0 {
+			return
+		}
+		c.writable = false
+		c.unsent = c.loop.takeBuffer()
+	}
+	c.unsent = append(c.unsent, b...)
+}
+
+// CloseWrite tells the other side, once everything has been sent, that no more
+// will come. Data goes on coming in.
+func (c *Conn) CloseWrite() {
+	c.endWanted = true
+	if c.unsent == nil && c.fd >= 0 {
+		rawShutdown(int(c.fd))
+	}
+}
+
+// Close closes the connection; what is still unsent is dropped. Closing a
+// closed connection does nothing.
+func (c *Conn) Close() {
+	if c.fd < 0 {
+		return
+	}
+	c.loop.sources.remove(c.slot)
+	c.loop.timers.stop(&c.timer)
+	c.dropUnsent()
+	rawClose(int(c.fd))
+	c.fd = -1
+}
+
+// Abort closes the connection by a reset (RFC 9293, section 3.5.2).
+func (c *Conn) Abort() {
+	if c.fd >= 0 {
+		rawResetOnClose(int(c.fd))
+		c.Close()
+	}
+}
+
+// SetTimer has Expired called after d, once. It replaces the time set before.
+func (c *Conn) SetTimer(d time.Duration) {
+	if c.fd >= 0 {
+		c.loop.timers.start(&c.timer, c.loop.now+d)
+	}
+}
+
+// StopTimer ends the wait begun by SetTimer.
+func (c *Conn) StopTimer() { c.loop.timers.stop(&c.timer) }
+
+func (c *Conn) discard() { c.Close() }
+
+func (c *Conn) expired() {
+	defer c.survive()
+	c.handler.Expired(c)
+}
+
+func (c *Conn) event(events uint32) {
+	const end = unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	c.readable = c.readable || events&(unix.EPOLLIN|end) != 0
+	c.hangup = c.hangup || events&(end|unix.EPOLLPRI) != 0
+	c.broken = c.broken || events&unix.EPOLLERR != 0
+	c.writable = c.writable || events&(unix.EPOLLOUT|unix.EPOLLHUP|unix.EPOLLERR) != 0
+	c.turn()
+}
+
+// turn does what can be done now, and calls the handler with what came of it.
+func (c *Conn) turn() {
+	defer c.survive()
+	if c.connecting && (c.writable || c.hangup) {
+		c.connected()
+	}
+	if c.unsent != nil && c.writable {
+		c.flush()
+	}
+	if c.readable && !c.paused && !c.ended && !c.connecting {
+		c.read()
+	}
+	if c.ended && c.broken && c.failure == nil && c.fd >= 0 {
+		c.failure = socketError(int(c.fd))
+	}
+	if c.ended && c.failure != nil && c.fd >= 0 {
+		c.fail(c.failure)
+	}
+}
+
+func (c *Conn) connected() {
+	c.connecting = false
+	err := socketError(int(c.fd))
+	if err == nil {
+		err = c.failure
+	}
+	if err == nil && c.toLoopback && isSelfConnected(int(c.fd)) {
+		err = unix.ECONNREFUSED
+	}
+	if err != nil {
+		c.Close()
+	}
+	c.handler.Connected(c, err)
+}
+
+// read passes on what has come in, up to the budget of one turn.
+func (c *Conn) read() {
+	for budget := readBudget; budget > 0 && !c.paused && c.fd >= 0; {
+		n, err := rawReceive(int(c.fd), c.loop.buffer)
+		switch {
+		case err == unix.EAGAIN:
+			c.readable = false
+			return
+		case err != nil:
+			c.fail(err)
+			return
+		case n == 0:
+			c.readable, c.ended = false, true
+			if c.failure == nil {
+				c.handler.Ended(c)
+			}
+			return
+		}
+		budget -= n
+		// A read that was not filled has emptied the socket, and more will be
+		// announced by an event; an end that was announced already will not.
+		c.readable = n == len(c.loop.buffer) || c.hangup
+		c.handler.Data(c, c.loop.buffer[:n])
+		if !c.readable {
+			return
+		}
+	}
+	if c.fd >= 0 && !c.paused {
+		c.enqueue()
+	}
+}
+
+func (c *Conn) flush() {
+	n, err := rawSend(int(c.fd), c.unsent[c.offset:])
+	if err != nil {
+		c.sendFailed(err)
+		if !c.ended {
+			c.handler.Sent(c)
+		}
+		return
+	}
+	if c.offset += n; c.offset < len(c.unsent) {
+		c.writable = false
+		return
+	}
+	c.dropUnsent()
+	if c.endWanted {
+		rawShutdown(int(c.fd))
+	}
+	c.handler.Sent(c)
+}
+
+// sendFailed remembers why sending failed. What the other side sent before may
+// still be there to be read, so that the failure is told after it.
+func (c *Conn) sendFailed(err error) {
+	c.failure = err
+	c.dropUnsent()
+	c.readable, c.hangup = true, true
+	c.enqueue()
+}
+
+func (c *Conn) fail(err error) {
+	c.Close()
+	c.handler.Failed(c, err)
+}
+
+// survive is deferred around calls of the handler.
+func (c *Conn) survive() {
+	r := recover()
+	if r == nil {
+		return
+	}
+	c.loop.logPanic(r)
+	c.Close()
+	if c.handler != nil {
+		c.loop.guarded(func() { c.handler.Failed(c, ErrPanicked) })
+	}
+}
+
+func (c *Conn) enqueue() {
+	if !c.queued && c.fd >= 0 {
+		c.queued = true
+		c.loop.unblock = append(c.loop.unblock, c)
+	}
+}
+
+func (c *Conn) dropUnsent() {
+	if c.unsent != nil {
+		c.loop.giveBuffer(c.unsent)
+		c.unsent, c.offset = nil, 0
+	}
+}
+
+// takeBuffer returns an empty buffer that holds what is left of one read.
+func (l *Loop) takeBuffer() []byte {
+	if n := len(l.spare); n > 0 {
+		b := l.spare[n-1]
+		l.spare = l.spare[:n-1]
+		return b
+	}
+	return make([]byte, 0, readSize)
+}
+
+func (l *Loop) giveBuffer(b []byte) {
+	if len(l.spare) < spareBuffers && cap(b) == readSize {
+		l.spare = append(l.spare, b[:0])
+	}
+}

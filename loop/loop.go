@@ -1,0 +1,168 @@
+// Package loop runs event loops on Linux. A Loop is one goroutine locked to its
+// thread that owns any number of connections and tells their handlers, one
+// completion after the other, what has happened: connected, data, sent, ended,
+// failed, expired. It knows nothing of pools or HTTP.
+//
+// A Loop is made with New, set going with Start and ended with Stop. Listen,
+// Dial, Adopt and all methods of Conn and Listener may be called on the loop
+// only: from a handler, or from a function given to Post, which is the one way
+// in from other goroutines. Handlers must not block: everything on the loop
+// waits for them.
+//
+// No method of Conn calls a handler; handlers are called by the loop's turn
+// alone, one at a time. A handler that panics loses its connection, is told so
+// by Failed, and the panic is logged with its stack; the loop goes on.
+//
+// Underneath is epoll, edge-triggered, each socket registered once. While there
+// is work the loop waits by raw system calls that the Go scheduler never sees:
+// entering and leaving the scheduler on every wait costs a third of the CPU.
+// After an empty millisecond it falls back to an ordinary blocking wait and
+// gives its processor away.
+package loop
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	eventBatch = 256       // events taken in one wait
+	readSize   = 64 << 10  // the read buffer shared by a loop's connections
+	readBudget = 256 << 10 // bytes that one connection may read in one turn
+	busyWait   = 1         // ms of raw wait before the loop blocks
+
+	spareBuffers = 64 // buffers kept for reuse by a loop
+)
+
+// ErrPanicked is what Failed is told after a panic in a handler.
+var ErrPanicked = errors.New("handler panicked")
+
+// A Loop owns connections and listening sockets. See the package comment for
+// which methods may be called from where.
+type Loop struct {
+	log   *slog.Logger
+	epfd  int
+	wake  int // an eventfd that ends a wait
+	done  chan struct{}
+	start time.Time
+
+	mu       sync.Mutex
+	posted   []func() // guarded by mu
+	closed   bool     // guarded by mu: no more posts are taken
+	signaled bool     // guarded by mu: wake is already written to
+
+	// What follows belongs to the loop.
+	now      time.Duration // since start, read once per turn
+	sources  slots
+	events   [eventBatch]unix.EpollEvent
+	buffer   []byte   // what was read last; shared by all connections
+	spare    [][]byte // buffers for unsent bytes, to be used again
+	unblock  []*Conn  // connections with something to do in the next turn
+	resumed  []*Conn  // the list that unblock takes turns with, empty
+	timers   wheel
+	idle     bool // the last raw wait ended empty
+	stopping bool
+}
+
+// New opens a loop. Start must follow, and Stop releases what it holds.
+func New(log *slog.Logger) (*Loop, error) {
+	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create an epoll instance: %w", err)
+	}
+	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		unix.Close(epfd)
+		return nil, fmt.Errorf("create an eventfd: %w", err)
+	}
+	l := &Loop{
+		log:    log,
+		epfd:   epfd,
+		wake:   wake,
+		done:   make(chan struct{}),
+		start:  time.Now(),
+		buffer: make([]byte, readSize),
+	}
+	if _, err := l.register(wake, waker{l}, unix.EPOLLIN); err != nil {
+		unix.Close(epfd)
+		unix.Close(wake)
+		return nil, err
+	}
+	return l, nil
+}
+
+// Start sets the loop going on a goroutine of its own.
+func (l *Loop) Start() { go l.run() }
+
+// Stop ends the loop and waits for it. Functions already posted still run;
+// then whatever connections and listening sockets are left are closed without
+// a word to their handlers.
+func (l *Loop) Stop() {
+	l.Post(func() { l.stopping = true })
+	<-l.done
+}
+
+// Post has f called on the loop, soon, and reports whether it will be: false
+// means that the loop has ended. It may be called from any goroutine and never
+// blocks.
+func (l *Loop) Post(f func()) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	l.posted = append(l.posted, f)
+	if !l.signaled {
+		l.signaled = true
+		wakeUp(l.wake)
+	}
+	return true
+}
+
+// Now returns the time of the current turn, counted from when the loop was
+// made: coarse, monotonic and free.
+func (l *Loop) Now() time.Duration { return l.now }
+
+func (l *Loop) runPosted() {
+	l.mu.Lock()
+	todo := l.posted
+	l.posted = nil
+	l.signaled = false
+	if l.stopping && len(todo) == 0 {
+		l.closed = true
+	}
+	l.mu.Unlock()
+	for _, f := range todo {
+		l.guarded(f)
+	}
+}
+
+// register adds a descriptor to the epoll instance, once and for all: closing
+// it is what removes it.
+func (l *Loop) register(fd int, s source, events uint32) (slot int32, err error) {
+	slot = l.sources.put(s)
+	if err := rawEpollAdd(l.epfd, fd, l.sources.event(slot, events)); err != nil {
+		l.sources.remove(slot)
+		return 0, fmt.Errorf("register with epoll: %w", err)
+	}
+	return slot, nil
+}
+
+func (l *Loop) guarded(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.logPanic(r)
+		}
+	}()
+	f()
+}
+
+func (l *Loop) logPanic(r any) {
+	l.log.Error("a bug: panic on an event loop; the connection concerned is closed", "panic", r, "stack", string(debug.Stack()))
+}
