@@ -1,0 +1,170 @@
+// Package health checks the servers of a pool and is the only one that says
+// which of them are healthy.
+//
+// A Checker has one goroutine for each server: it checks at once, then at every
+// interval, and in between whenever traffic found the server suspect. What a
+// check finds goes through rise and fall (see State) to pool.SetHealth. New
+// starts nothing; Reconcile, called after every change to the pool's servers,
+// starts and stops the goroutines so that they match; Stop ends them all and
+// waits.
+package health
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"fulcrum/pool"
+)
+
+const (
+	jitter   = 0.1                    // an interval varies by this share, so that checks don't march in step
+	minPause = 100 * time.Millisecond // between two checks of a server, however suspect it is
+)
+
+// Options say how the servers of a pool are checked.
+type Options struct {
+	Off      bool          // no checks: every server counts as healthy
+	Interval time.Duration // from the start of one check to that of the next
+	Timeout  time.Duration // of one check, as a whole
+	Rise     int           // checks passed in a row until an unhealthy server is healthy
+	Fall     int           // checks failed in a row until a healthy server is not
+	Path     string        // of an HTTP request; empty: connecting is the check
+	Status   []StatusRange // what the answer's status must be in
+	Logger   *slog.Logger
+}
+
+// StatusRange is a range of HTTP statuses, both ends included.
+type StatusRange struct{ From, To int }
+
+// A Checker checks the servers of one pool.
+type Checker struct {
+	options Options
+	pool    *pool.Pool
+	probe   probe
+
+	mu      sync.Mutex
+	running map[*pool.Server]context.CancelFunc // guarded by mu
+	stopped bool                                // guarded by mu
+	all     sync.WaitGroup
+}
+
+// New returns a checker for a pool. Reconcile sets it to work.
+func New(p *pool.Pool, o Options) *Checker {
+	c := &Checker{options: o, pool: p, running: make(map[*pool.Server]context.CancelFunc)}
+	c.probe = newProbe(o)
+	return c
+}
+
+// Reconcile begins to check the pool's new servers and stops checking those that
+// have left it.
+func (c *Checker) Reconcile() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stopped {
+		return
+	}
+	gone := make(map[*pool.Server]bool, len(c.running))
+	for s := range c.running {
+		gone[s] = true
+	}
+	for _, s := range c.pool.Servers() {
+		if gone[s] {
+			delete(gone, s)
+			continue
+		}
+		c.startLocked(s)
+	}
+	for s := range gone {
+		c.running[s]()
+		delete(c.running, s)
+	}
+}
+
+// Stop ends all checks and waits for them.
+func (c *Checker) Stop() {
+	c.mu.Lock()
+	c.stopped = true
+	for _, cancel := range c.running {
+		cancel()
+	}
+	c.mu.Unlock()
+	c.all.Wait()
+}
+
+func (c *Checker) startLocked(s *pool.Server) {
+	if c.options.Off {
+		now := time.Now()
+		c.pool.SetHealth(s, pool.Health{Healthy: true, Passed: true, Reason: "checks are off", At: now, Since: now})
+		c.running[s] = func() {}
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	c.running[s] = cancel
+	c.all.Go(func() { c.watch(ctx, s) })
+}
+
+// watch checks one server until ctx ends.
+func (c *Checker) watch(ctx context.Context, s *pool.Server) {
+	state := State{Rise: c.options.Rise, Fall: c.options.Fall}
+	// The second check comes after any part of an interval: servers that were
+	// added together are spread out from then on.
+	wait := time.Duration(rand.Float64() * float64(c.options.Interval))
+	for {
+		started := time.Now()
+		c.check(ctx, s, &state)
+		pause := min(minPause, c.options.Interval)
+		if !sleep(ctx, pause, nil) || !sleep(ctx, wait-time.Since(started), s.Suspect()) {
+			return
+		}
+		wait = time.Duration((1 + jitter*(2*rand.Float64()-1)) * float64(c.options.Interval))
+	}
+}
+
+// check probes a server once and records what it found.
+func (c *Checker) check(ctx context.Context, s *pool.Server, state *State) {
+	started := time.Now()
+	timed, cancel := context.WithTimeout(ctx, c.options.Timeout)
+	reason, passed := c.probe(timed, s)
+	cancel()
+	if ctx.Err() != nil {
+		return // stopped in the middle: what it found means nothing
+	}
+	ended := time.Now()
+	changed := state.Apply(passed)
+	if changed {
+		state.since = ended
+	}
+	c.pool.SetHealth(s, pool.Health{
+		Healthy: state.Healthy,
+		Passed:  passed,
+		Reason:  reason,
+		At:      ended,
+		Took:    ended.Sub(started),
+		Since:   state.since,
+	})
+	if !changed {
+		return
+	}
+	if log := c.options.Logger.With("pool", c.pool.Name(), "server", s.Address(), "reason", reason); state.Healthy {
+		log.Info("server is healthy")
+	} else {
+		log.Warn("server is not healthy")
+	}
+}
+
+// sleep waits for d or until early delivers, and reports false when ctx has
+// ended.
+func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-early:
+	}
+	return true
+}

@@ -1,0 +1,135 @@
+package health
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"fulcrum/pool"
+)
+
+const (
+	maxProbeHead = 64 << 10 // bytes of an answer's head; its body is not read
+	maxReason    = 200      // bytes of a reason that comes from what a server sent
+)
+
+// probe checks a server once, within the deadline of ctx, and says in words what
+// it found.
+type probe func(ctx context.Context, s *pool.Server) (reason string, passed bool)
+
+func newProbe(o Options) probe {
+	if o.Path == "" {
+		return func(ctx context.Context, s *pool.Server) (string, bool) {
+			return describe(o, "connected", probeTCP(ctx, s))
+		}
+	}
+	return func(ctx context.Context, s *pool.Server) (string, bool) {
+		status, err := probeHTTP(ctx, s, o.Path)
+		if err == nil && !includes(o.Status, status) {
+			err = fmt.Errorf("status %d, expected %s", status, rangesText(o.Status))
+		}
+		return describe(o, fmt.Sprintf("status %d", status), err)
+	}
+}
+
+func probeTCP(ctx context.Context, s *pool.Server) error {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.Resolved().String())
+	if err != nil {
+		return err
+	}
+	return conn.Close()
+}
+
+// probeHTTP sends a GET on a connection of its own and returns the answer's
+// status. Redirects are not followed.
+func probeHTTP(ctx context.Context, s *pool.Server, path string) (status int, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Address()+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Close = true
+	request.Header.Set("User-Agent", "fulcrum-health-check")
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.Resolved().String())
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	if err := request.Write(conn); err != nil {
+		return 0, err
+	}
+	return readStatus(conn, request)
+}
+
+// readStatus returns the status of the first answer that is not a mere
+// announcement of one: 1xx but for 101 (RFC 9110, section 15.2). An http.Client
+// is not used because it reports what servers say unasked on the standard logger.
+func readStatus(conn net.Conn, request *http.Request) (status int, err error) {
+	limited := &io.LimitedReader{R: conn, N: maxProbeHead}
+	buffered := bufio.NewReader(limited)
+	for {
+		answer, err := http.ReadResponse(buffered, request)
+		switch {
+		case err != nil && limited.N == 0:
+			return 0, fmt.Errorf("the head of the answer is larger than %d bytes", maxProbeHead)
+		case err != nil:
+			return 0, err
+		case answer.StatusCode/100 != 1 || answer.StatusCode == http.StatusSwitchingProtocols:
+			return answer.StatusCode, nil
+		}
+	}
+}
+
+// describe turns the outcome of a probe into words for people.
+func describe(o Options, passed string, err error) (reason string, ok bool) {
+	var operation *net.OpError
+	var call *os.SyscallError
+	switch {
+	case err == nil:
+		return passed, true
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
+		return fmt.Sprintf("no answer within %s", o.Timeout), false
+	case errors.As(err, &call):
+		return call.Err.Error(), false
+	case errors.As(err, &operation):
+		return operation.Err.Error(), false
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "connection closed before the answer's head was complete", false
+	}
+	return clip(err.Error()), false
+}
+
+// clip bounds a text that may quote what a server sent.
+func clip(text string) string {
+	if len(text) <= maxReason {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxReason], "") + "…"
+}
+
+func includes(ranges []StatusRange, status int) bool {
+	for _, r := range ranges {
+		if r.From <= status && status <= r.To {
+			return true
+		}
+	}
+	return false
+}
+
+func rangesText(ranges []StatusRange) string {
+	texts := make([]string, len(ranges))
+	for i, r := range ranges {
+		texts[i] = fmt.Sprint(r.From)
+		if r.To != r.From {
+			texts[i] += fmt.Sprint("-", r.To)
+		}
+	}
+	return strings.Join(texts, ",")
+}
