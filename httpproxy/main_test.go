@@ -1,0 +1,288 @@
+package httpproxy
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"fulcrum/pool"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A world is a proxy in front of the servers of one pool.
+type world struct {
+	t     *testing.T
+	pool  *pool.Pool
+	proxy *Proxy
+	addr  string
+	http  *http.Client
+}
+
+// newWorld starts a proxy with patient timeouts that change may alter; the
+// servers are healthy.
+func newWorld(t *testing.T, change func(*Options), addresses ...string) *world {
+	t.Helper()
+	p, err := pool.New("web", pool.RoundRobin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false)
+	l, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Name: "web", Listener: l, Pool: p, IdleTimeout: 5 * time.Second, HeaderTimeout: 5 * time.Second,
+		ConnectTimeout: 2 * time.Second, ResponseTimeout: 5 * time.Second, CheckWait: 5 * time.Second,
+		Logger: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&o)
+	}
+	w := &world{t: t, pool: p, addr: l.Addr().String()}
+	for _, a := range addresses {
+		w.add(a)
+	}
+	if w.proxy, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	w.proxy.Start()
+	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
+	w.http = &http.Client{Transport: transport, Timeout: 30 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		w.proxy.Stop(ctx)
+	})
+	return w
+}
+
+func (w *world) add(address string) *pool.Server {
+	s, _ := w.pool.Upload(pool.ServerSpec{Address: address, Resolved: netip.MustParseAddrPort(address)})
+	w.pool.SetHealth(s, pool.Health{Healthy: true, At: time.Now()})
+	return s
+}
+
+func (w *world) server(i int) *pool.Server { return w.pool.Servers()[i] }
+
+func (w *world) failures(i int) int64 { return w.pool.Status()[i].Failures }
+
+// eventually polls until ok or a deadline.
+func (w *world) eventually(what string, ok func() bool) {
+	w.t.Helper()
+	for end := time.Now().Add(5 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			w.t.Fatalf("never came true: %s", what)
+		}
+	}
+}
+
+func (w *world) idle() {
+	w.t.Helper()
+	for _, s := range w.pool.Servers() {
+		w.eventually("no active left on "+s.Address(), func() bool { return s.Active() == 0 })
+	}
+}
+
+func (w *world) get(path string) (*http.Response, string) {
+	w.t.Helper()
+	resp, err := w.http.Get("http://" + w.addr + path)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// A wire is a raw connection of a client.
+type wire struct {
+	t *testing.T
+	*net.TCPConn
+	br *bufio.Reader
+}
+
+func (w *world) dial() *wire {
+	w.t.Helper()
+	c, err := net.Dial("tcp", w.addr)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(10 * time.Second))
+	return &wire{w.t, c.(*net.TCPConn), bufio.NewReader(c)}
+}
+
+func (r *wire) send(format string, args ...any) {
+	r.t.Helper()
+	if _, err := fmt.Fprintf(r, format, args...); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+// head reads up to and including an empty line.
+func (r *wire) head() string {
+	r.t.Helper()
+	var b strings.Builder
+	for {
+		line, err := r.br.ReadString('\n')
+		if err != nil {
+			r.t.Fatalf("after %q: %v", b.String(), err)
+		}
+		b.WriteString(line)
+		if line == "\r\n" {
+			return b.String()
+		}
+	}
+}
+
+func (r *wire) response(method string) (*http.Response, string, error) {
+	r.t.Helper()
+	resp, err := http.ReadResponse(r.br, &http.Request{Method: method})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
+// ends waits until the proxy has closed the connection and returns the rest.
+func (r *wire) ends() string {
+	r.t.Helper()
+	rest, err := io.ReadAll(r.br)
+	if isTimeout(err) {
+		r.t.Fatal("the connection stays open")
+	}
+	return string(rest)
+}
+
+// origin is a net/http server.
+func origin(t *testing.T, h http.HandlerFunc) string {
+	t.Helper()
+	s := httptest.NewServer(h)
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return s.Listener.Addr().String()
+}
+
+// rawOrigin runs talk once for each connection, numbered from 0.
+func rawOrigin(t *testing.T, talk func(n int, r *wire)) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		var all []chan struct{}
+		for n := 0; ; n++ {
+			c, err := l.Accept()
+			if err != nil {
+				break
+			}
+			c.SetDeadline(time.Now().Add(10 * time.Second))
+			ended := make(chan struct{})
+			all = append(all, ended)
+			go func() {
+				defer close(ended)
+				defer c.Close()
+				talk(n, &wire{t, c.(*net.TCPConn), bufio.NewReader(c)})
+			}()
+		}
+		for _, e := range all {
+			<-e
+		}
+	}()
+	t.Cleanup(func() { l.Close(); <-done })
+	return l.Addr().String()
+}
+
+// tryHead is head for origins, whose client may leave.
+func (r *wire) tryHead() (string, bool) {
+	var b strings.Builder
+	for {
+		line, err := r.br.ReadString('\n')
+		b.WriteString(line)
+		if err != nil {
+			return b.String(), false
+		}
+		if line == "\r\n" {
+			return b.String(), true
+		}
+	}
+}
+
+// canned answers every request (without a body) with the same bytes.
+func canned(t *testing.T, answer string) string {
+	return rawOrigin(t, func(_ int, r *wire) {
+		for {
+			if _, ok := r.tryHead(); !ok {
+				return
+			}
+			io.WriteString(r, answer)
+		}
+	})
+}
+
+// closedPort is an address that refuses connections.
+func closedPort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func mustAddr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+
+// fullListener is an address that neither accepts nor refuses: its queue of
+// connections is full.
+func fullListener(t *testing.T) (address string, done func()) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Listen(fd, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address = fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
+	var held []net.Conn
+	for {
+		c, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
+		if err != nil {
+			break
+		}
+		held = append(held, c)
+	}
+	return address, func() {
+		for _, c := range held {
+			c.Close()
+		}
+		unix.Close(fd)
+	}
+}

@@ -1,0 +1,279 @@
+// Package httpproxy serves http listeners: it reads HTTP/1.0 and 1.1 requests,
+// passes each to a server of a pool and streams the answer back.
+//
+// New takes a bound net.Listener, Start serves it, Drain announces the end to
+// clients (Connection: close), Stop ends everything and waits for it. Every
+// request acquires one lease from its pool, which is released once, when the
+// server's answer has ended; the pool alone counts.
+//
+// What a client can rely on:
+//   - Only what RFC 9112 leaves no doubt about is forwarded; a head that could
+//     be read in two ways is answered 400. What goes out is framed anew.
+//   - Method, target, Host and the order, case and repetition of end-to-end
+//     fields arrive as they were sent. Hop-by-hop fields and trailers do not.
+//     X-Forwarded-For, -Host and -Proto say what this proxy saw; what a client
+//     claims in these and in their relatives is discarded.
+//   - Bodies are streamed both ways at once, never held whole. 1xx answers are
+//     passed on, so it is the server that grants Expect: 100-continue.
+//   - A server that cannot be connected to costs nothing but time: the next one
+//     is tried. A request is sent twice only when a kept connection turns out
+//     to be closed, the method is idempotent and there is no body.
+//   - An answer cut short by its server is cut short for the client too.
+//   - An upgrade (WebSocket) turns the two connections into a tunnel.
+//
+// A failure is answered in text/plain: 400, 408, 431, 501 or 505 for what the
+// client did, 503 when no server is to be had (Retry-After: 1), 502 when
+// servers refuse connections or answer nonsense, 504 when they are too slow.
+//
+// A client that ends its own direction is taken to have left when the server
+// has been silent for a second.
+package httpproxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fulcrum/pool"
+)
+
+const (
+	maxClients   = 16384                  // connections of one listener
+	drainGrace   = 500 * time.Millisecond // for a request already on its way to an idle connection
+	acceptGrace  = 50 * time.Millisecond  // for connections the kernel has already completed
+	acceptPause  = 100 * time.Millisecond // after accept failed
+	reapInterval = 5 * time.Second
+)
+
+// Options say what to serve and how patiently. A duration of zero means its
+// default.
+type Options struct {
+	Name            string
+	Listener        net.Listener // bound; the proxy closes it
+	Pool            *pool.Pool
+	IdleTimeout     time.Duration // of a client between two requests, within a body, or of a tunnel; 60s
+	HeaderTimeout   time.Duration // for a request's head; 30s
+	ConnectTimeout  time.Duration // for one connection to a server; 5s
+	ResponseTimeout time.Duration // from the end of the request to the answer's head; 60s
+	CheckWait       time.Duration // how long a request waits for the first check results of its pool; 5s
+	Logger          *slog.Logger  // nil: slog.Default
+}
+
+// A Proxy is one http listener and the connections on both its sides. Its
+// methods may be called from any goroutine.
+type Proxy struct {
+	o         Options
+	upstreams *upstreams
+	draining  atomic.Bool
+	killed    context.Context // done when Stop closes everything
+	kill      context.CancelFunc
+	stopped   sync.Once
+	stopErr   error
+	owned     sync.WaitGroup // accept and reap
+	serving   sync.WaitGroup // one per client; only accept adds
+
+	mu      sync.Mutex
+	clients map[*client]struct{} // guarded by mu
+}
+
+// New returns a proxy that owns o.Listener; on an error the listener is left
+// to the caller. Every proxy has to be stopped, started or not.
+func New(o Options) (*Proxy, error) {
+	if o.Listener == nil || o.Pool == nil {
+		return nil, fmt.Errorf("http listener %q needs a bound listener and a pool", o.Name)
+	}
+	for _, d := range []struct {
+		name     string
+		value    *time.Duration
+		standard time.Duration
+	}{
+		{"idle_timeout", &o.IdleTimeout, 60 * time.Second},
+		{"header_timeout", &o.HeaderTimeout, 30 * time.Second},
+		{"connect_timeout", &o.ConnectTimeout, 5 * time.Second},
+		{"response_timeout", &o.ResponseTimeout, 60 * time.Second},
+		{"check wait", &o.CheckWait, 5 * time.Second},
+	} {
+		if *d.value < 0 {
+			return nil, fmt.Errorf("http listener %q: %s is %s; it must not be negative", o.Name, d.name, *d.value)
+		}
+		if *d.value == 0 {
+			*d.value = d.standard
+		}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.Logger = o.Logger.With("listener", o.Name)
+	p := &Proxy{o: o, upstreams: newUpstreams(o.ConnectTimeout), clients: map[*client]struct{}{}}
+	p.killed, p.kill = context.WithCancel(context.Background())
+	return p, nil
+}
+
+// Start begins to accept clients. It is called once.
+func (p *Proxy) Start() {
+	p.owned.Go(p.accept)
+	p.owned.Go(p.reap)
+}
+
+// Addr returns the address that clients connect to.
+func (p *Proxy) Addr() net.Addr { return p.o.Listener.Addr() }
+
+// Drain makes every answer from now on the last of its connection, and closes
+// idle client connections after a short grace. New clients are still served.
+func (p *Proxy) Drain() {
+	p.draining.Store(true)
+	for _, c := range p.snapshot() {
+		c.drain()
+	}
+}
+
+// Stop stops accepting, drains, and waits for the requests in flight until ctx
+// ends; then it closes what is left and says so in its error. When it returns,
+// no goroutine of the proxy is left.
+func (p *Proxy) Stop(ctx context.Context) error {
+	p.stopped.Do(func() { p.stopErr = p.stop(ctx) })
+	return p.stopErr
+}
+
+func (p *Proxy) stop(ctx context.Context) (err error) {
+	p.Drain()
+	quiesce(p.o.Listener)
+	if l, ok := p.o.Listener.(interface{ SetDeadline(time.Time) error }); !ok || l.SetDeadline(time.Now().Add(acceptGrace)) != nil {
+		p.o.Listener.Close()
+	}
+	p.upstreams.stopReaping()
+	p.owned.Wait()
+	p.o.Listener.Close()
+
+	done := make(chan struct{})
+	go func() {
+		p.serving.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		left := p.snapshot()
+		err = fmt.Errorf("http listener %q: closed %d connections still in use: %w", p.o.Name, len(left), ctx.Err())
+		p.kill()
+		p.upstreams.closeAll()
+		for _, c := range left {
+			c.conn.Close()
+		}
+		<-done
+	}
+	p.kill()
+	p.upstreams.closeAll()
+	return err
+}
+
+// CloseServer closes every connection to s now, in use or idle.
+func (p *Proxy) CloseServer(s *pool.Server) { p.upstreams.closeServer(s) }
+
+// Forget closes the idle connections to s; those in use are closed when their
+// answers have ended.
+func (p *Proxy) Forget(s *pool.Server) { p.upstreams.forget(s) }
+
+func (p *Proxy) snapshot() []*client {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := make([]*client, 0, len(p.clients))
+	for c := range p.clients {
+		all = append(all, c)
+	}
+	return all
+}
+
+func (p *Proxy) accept() {
+	failing := false
+	for {
+		conn, err := p.o.Listener.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+				return // Stop
+			}
+			if !failing {
+				p.o.Logger.Error("cannot accept connections", "error", err)
+				failing = true
+			}
+			if !p.upstreams.pause(acceptPause) {
+				return
+			}
+			continue
+		}
+		failing = false
+		p.admit(conn)
+	}
+}
+
+// admit serves a new connection, or refuses it when there are too many.
+func (p *Proxy) admit(conn net.Conn) {
+	c := newClient(p, conn)
+	p.mu.Lock()
+	full := len(p.clients) >= maxClients
+	if !full {
+		p.clients[c] = struct{}{}
+	}
+	p.mu.Unlock()
+	if full {
+		c.refuse(failure{503, "too many connections"}, nil)
+		conn.Close()
+		return
+	}
+	p.serving.Go(func() {
+		defer func() {
+			p.mu.Lock()
+			delete(p.clients, c)
+			p.mu.Unlock()
+		}()
+		c.serve()
+	})
+}
+
+func (p *Proxy) reap() {
+	for p.upstreams.pause(reapInterval) {
+		p.upstreams.reap()
+	}
+}
+
+// acquire chooses a server, waiting for the pool's first check results if it
+// must. The caller releases the lease.
+func (p *Proxy) acquire(tried *pool.Tried) (pool.Lease, error) {
+	var late <-chan time.Time
+	for {
+		lease, err := p.o.Pool.Acquire(tried)
+		if err != pool.ErrUnchecked {
+			return lease, err
+		}
+		woken := make(chan struct{}, 1)
+		w := &pool.Waiter{Wake: func() { woken <- struct{}{} }}
+		if !p.o.Pool.Await(w) {
+			continue
+		}
+		if late == nil {
+			timer := time.NewTimer(p.o.CheckWait)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-woken:
+		case <-late:
+			p.o.Pool.Cancel(w)
+			return lease, err
+		case <-p.killed.Done():
+			p.o.Pool.Cancel(w)
+			return lease, err
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}
