@@ -1,0 +1,240 @@
+package supervisor
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"fulcrum/admin"
+	"fulcrum/config"
+	"fulcrum/pool"
+)
+
+const (
+	drainPoll  = 20 * time.Millisecond // between two looks at whether a deleted server has finished
+	maxServers = 10000                 // in a pool, as in a config
+)
+
+// serverKey identifies a server across pools.
+type serverKey struct{ pool, address string }
+
+// removal is the draining of a deleted server, until it leaves its pool or is
+// uploaded again.
+type removal struct {
+	cancel context.CancelFunc
+	force  chan struct{} // closed to have its work closed now
+	forced bool          // guarded by Supervisor.changes
+}
+
+// Pools returns every pool with its servers, in the order of the config.
+func (s *Supervisor) Pools() []admin.Pool {
+	pools := make([]admin.Pool, len(s.running.pools))
+	for i, p := range s.running.pools {
+		pools[i] = admin.Pool{Name: p.Name(), Algorithm: p.Algorithm(), Servers: []admin.Server{}}
+		for _, status := range p.Status() {
+			pools[i].Servers = append(pools[i].Servers, describe(status))
+		}
+	}
+	return pools
+}
+
+func describe(s pool.Status) admin.Server {
+	server := admin.Server{
+		Address:        s.Address,
+		Weight:         s.Weight,
+		MaxConnections: s.MaxConnections,
+		Healthy:        s.Health.Healthy,
+		Draining:       s.Draining,
+		Ready:          s.Ready,
+		Active:         s.Active,
+		Total:          s.Total,
+		Failures:       s.Failures,
+	}
+	if s.Health.Checked() {
+		server.LastCheck = &admin.Check{
+			Passed: s.Health.Passed,
+			Reason: s.Health.Reason,
+			At:     s.Health.At,
+			TookMS: float64(s.Health.Took.Microseconds()) / 1000,
+		}
+	}
+	return server
+}
+
+// Upload adds a server to a pool or updates it. One that is being deleted comes
+// back with its counts, as if new.
+func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created bool, poolName string, err error) {
+	p, address, err := s.find(r.Pool, r.Server)
+	if err != nil {
+		return false, "", err
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	resolved, err := resolve(ctx, address)
+	if err != nil {
+		return false, "", admin.Invalid("%v", err)
+	}
+
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if s.stopping.Load() {
+		return false, "", admin.Conflict("the balancer is stopping")
+	}
+	if p.Find(address) == nil && len(p.Servers()) >= maxServers {
+		return false, "", admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), maxServers)
+	}
+	key := serverKey{p.Name(), address}
+	revived := s.removals[key] != nil
+	if revived {
+		s.removals[key].cancel()
+		delete(s.removals, key)
+	}
+	_, created = p.Upload(pool.ServerSpec{
+		Address:        address,
+		Resolved:       resolved,
+		Weight:         r.Weight,
+		MaxConnections: r.MaxConnections,
+	})
+	p.checker.Reconcile()
+	return created || revived, p.Name(), nil
+}
+
+// Delete drains a server and removes it from its pool once nothing is in flight
+// on it, or the pool's drain_timeout is over, or at once if r.Force is set.
+func (s *Supervisor) Delete(_ context.Context, r admin.DeleteRequest) (poolName string, err error) {
+	p, address, err := s.find(r.Pool, r.Server)
+	if err != nil {
+		return "", err
+	}
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if s.stopping.Load() {
+		return "", admin.Conflict("the balancer is stopping")
+	}
+	server := p.Find(address)
+	if server == nil {
+		return "", admin.NotFound("pool %q has no server %q; %s", p.Name(), address, existing(p))
+	}
+	key := serverKey{p.Name(), address}
+	leaving := s.removals[key]
+	if leaving == nil {
+		p.Drain(server)
+		ctx, cancel := context.WithCancel(context.Background())
+		leaving = &removal{cancel: cancel, force: make(chan struct{})}
+		s.removals[key] = leaving
+		s.removing.Go(func() { s.remove(ctx, p, server, leaving) })
+	}
+	if r.Force && !leaving.forced {
+		leaving.forced = true
+		close(leaving.force)
+	}
+	return p.Name(), nil
+}
+
+// remove waits for a draining server to finish and takes it out of its pool.
+func (s *Supervisor) remove(ctx context.Context, p *poolInUse, server *pool.Server, r *removal) {
+	deadline := time.NewTimer(p.config.DrainTimeout)
+	defer deadline.Stop()
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	closing, force := false, r.force
+	for closing || server.Active() > 0 {
+		select {
+		case <-ctx.Done():
+			return
+		case <-force:
+			closing, force = true, nil
+		case <-deadline.C:
+			closing = true
+		case <-tick.C:
+		}
+		if closing {
+			s.running.closeServer(p, server)
+			closing = server.Active() > 0
+		}
+	}
+	s.removed(ctx, p, server)
+}
+
+// removed ends a removal, unless the server was uploaded again at that moment.
+func (s *Supervisor) removed(ctx context.Context, p *poolInUse, server *pool.Server) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	if ctx.Err() != nil || !p.RemoveDrained(server) {
+		return
+	}
+	delete(s.removals, serverKey{p.Name(), server.Address()})
+	p.checker.Reconcile()
+	for _, l := range s.running.listeners {
+		l.Forget(server)
+	}
+	s.log.Info("server is gone", "pool", p.Name(), "server", server.Address())
+}
+
+// cancelRemovals leaves the servers that still drain where they are.
+func (s *Supervisor) cancelRemovals() {
+	s.changes.Lock()
+	for _, r := range s.removals {
+		r.cancel()
+	}
+	s.changes.Unlock()
+	s.removing.Wait()
+}
+
+// closeServer closes what is in flight on a server.
+func (r *running) closeServer(p *poolInUse, server *pool.Server) {
+	for _, l := range r.listeners {
+		if l.config.Pool == p.Name() {
+			l.CloseServer(server)
+		}
+	}
+}
+
+// Ready reports whether the balancer takes traffic.
+func (s *Supervisor) Ready() (ok bool, reason string) {
+	if s.stopping.Load() {
+		return false, "stopping"
+	}
+	return true, ""
+}
+
+// find returns the pool that is meant and the server's address in its one form.
+func (s *Supervisor) find(name, server string) (p *poolInUse, address string, err error) {
+	var names []string
+	for _, known := range s.running.pools {
+		names = append(names, known.Name())
+		if known.Name() == name || name == "" && len(s.running.pools) == 1 {
+			p = known
+		}
+	}
+	switch {
+	case len(names) == 0:
+		return nil, "", admin.NotFound("there is no pool")
+	case p == nil && name == "":
+		return nil, "", admin.Invalid("pool is missing; use one of: %s", strings.Join(names, ", "))
+	case p == nil:
+		return nil, "", admin.NotFound("pool %q does not exist; use one of: %s", name, strings.Join(names, ", "))
+	}
+	address, err = config.ParseServer(server)
+	if err != nil {
+		return nil, "", admin.Invalid("server %q: %v", server, err)
+	}
+	return p, address, nil
+}
+
+// existing names the servers of a pool, for a message.
+func existing(p *poolInUse) string {
+	const most = 20
+	var names []string
+	for _, s := range p.Servers() {
+		names = append(names, s.Address())
+	}
+	switch n := len(names); {
+	case n == 0:
+		return "it has none"
+	case n > most:
+		return "it has " + strings.Join(names[:most], ", ") + ", …"
+	default:
+		return "it has " + strings.Join(names, ", ")
+	}
+}
