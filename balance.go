@@ -1,0 +1,208 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+
+	"fulcrum/config"
+	"fulcrum/supervisor"
+)
+
+// errKilled ends the program after a second signal.
+var errKilled = errors.New("stopped by a second signal; work in flight was cut off")
+
+var configFlag = &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Value: "config.json", Usage: "`FILE` to read"}
+
+func runCommand() *cli.Command {
+	return &cli.Command{
+		Name:         "run",
+		Usage:        "run the balancer that a config file describes",
+		UsageText:    "fulcrum run [--config config.json] [--check]",
+		Flags:        []cli.Flag{configFlag, &cli.BoolFlag{Name: "check", Usage: "only validate the config"}, logLevelFlag},
+		OnUsageError: usage,
+		Action: func(c *cli.Context) error {
+			if c.Bool("check") {
+				return check(c)
+			}
+			return runConfig(c)
+		},
+	}
+}
+
+func checkCommand() *cli.Command {
+	return &cli.Command{
+		Name:         "check",
+		Usage:        "validate a config file and report everything that is wrong with it",
+		UsageText:    "fulcrum check [--config config.json]",
+		Flags:        []cli.Flag{configFlag},
+		OnUsageError: usage,
+		Action:       check,
+	}
+}
+
+func tcpCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "tcp",
+		Usage: "balance TCP connections without a config file",
+		UsageText: `fulcrum tcp --listen :5432 --server 10.0.0.1:5432 --server 10.0.0.2:5432
+
+   A server is taken in and out of use by whether it accepts connections.`,
+		Flags:        balanceFlags(),
+		OnUsageError: usage,
+		Action:       func(c *cli.Context) error { return runFlags(c, config.ProtocolTCP) },
+	}
+}
+
+func httpCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "http",
+		Usage: "balance HTTP requests without a config file",
+		UsageText: `fulcrum http --listen :8080 --server 10.0.0.1:80 --server 10.0.0.2:80 --health-path /health
+
+   Without --health-path a server is taken in and out of use by whether it
+   accepts connections.`,
+		Flags: append(balanceFlags(),
+			&cli.StringFlag{Name: "health-path", Usage: "check servers by GET `PATH`, which must answer 200 to 399"}),
+		OnUsageError: usage,
+		Action:       func(c *cli.Context) error { return runFlags(c, config.ProtocolHTTP) },
+	}
+}
+
+func balanceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "listen", Aliases: []string{"l"}, Required: true, Usage: "`ADDRESS` that clients connect to: host:port or :port"},
+		&cli.StringSliceFlag{Name: "server", Aliases: []string{"s"}, Required: true, Usage: "`ADDRESS` of a server; repeat it for each"},
+		&cli.StringFlag{Name: "algorithm", Value: config.DefaultAlgorithm, Usage: "`NAME`: " + strings.Join(config.Algorithms(), " or ")},
+		&cli.StringFlag{Name: "admin", Usage: "`ADDRESS` of the admin listener, e.g. " + config.DefaultAdminAddress + " (default: none)"},
+		logLevelFlag,
+	}
+}
+
+// check validates the config file and says what it holds.
+func check(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	conf, err := config.Load(c.String(configFlag.Name))
+	if err != nil {
+		return &usageError{err}
+	}
+	servers := 0
+	for _, p := range conf.Pools {
+		servers += len(p.Servers)
+	}
+	fmt.Fprintf(c.App.Writer, "%s is valid: %s, %s, %s\n", c.String(configFlag.Name),
+		count(len(conf.Listeners), "listener"), count(len(conf.Pools), "pool"), count(servers, "server"))
+	return nil
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return strconv.Itoa(n) + " " + what + "s"
+}
+
+func runConfig(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	log, err := newLogger(c)
+	if err != nil {
+		return err
+	}
+	conf, err := config.Load(c.String(configFlag.Name))
+	if err != nil {
+		return &usageError{err}
+	}
+	return balance(conf, log)
+}
+
+// runFlags balances as the flags of `fulcrum tcp` and `fulcrum http` say.
+func runFlags(c *cli.Context, protocol string) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	log, err := newLogger(c)
+	if err != nil {
+		return err
+	}
+	pool := config.Pool{Name: "servers", Algorithm: c.String("algorithm")}
+	for _, address := range c.StringSlice("server") {
+		pool.Servers = append(pool.Servers, config.Server{Address: address})
+	}
+	if path := c.String("health-path"); path != "" {
+		pool.Health = &config.Health{Path: path}
+	}
+	conf := &config.Config{
+		Listeners: []config.Listener{{Name: protocol, Protocol: protocol, Address: c.String("listen"), Pool: pool.Name}},
+		Pools:     []config.Pool{pool},
+	}
+	if c.IsSet("admin") {
+		conf.Admin = &config.Admin{Address: c.String("admin")}
+	}
+	if err := conf.Complete(); err != nil {
+		return &usageError{errors.New(asFlags(err.Error(), len(pool.Servers)))}
+	}
+	return balance(conf, log)
+}
+
+// asFlags rewrites places in a config to the flags that they were made from.
+func asFlags(message string, servers int) string {
+	pairs := []string{
+		"listeners[0].address", "--listen",
+		"pools[0].algorithm", "--algorithm",
+		"pools[0].health.path", "--health-path",
+		"admin.address", "--admin",
+	}
+	for i := range servers {
+		place := fmt.Sprintf("pools[0].servers[%d]", i)
+		flag := fmt.Sprintf("--server (number %d)", i+1)
+		pairs = append(pairs, place+".address", flag, place, flag)
+	}
+	return strings.NewReplacer(pairs...).Replace(message)
+}
+
+// balance runs a balancer until it is told to stop.
+func balance(conf *config.Config, log *slog.Logger) error {
+	signals := stopSignals()
+	defer signal.Stop(signals)
+	s, err := supervisor.Start(conf, log)
+	if err != nil {
+		return err
+	}
+	return stopOn(signals, func() { s.Stop(context.Background()) })
+}
+
+// stopSignals delivers SIGINT and SIGTERM. signal.Stop ends that.
+func stopSignals() chan os.Signal {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	return signals
+}
+
+// stopOn waits for a signal and calls stop, which lets work in flight finish. A
+// second signal ends the wait for it.
+func stopOn(signals <-chan os.Signal, stop func()) error {
+	<-signals
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	select {
+	case <-stopped:
+		return nil
+	case <-signals:
+		return errKilled
+	}
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport is the one direction in which the packages import each other: what
+// each may import of this module, its tests included. docs/architecture.md
+// explains it.
+var mayImport = map[string][]string{
+	"fulcrum":              {"supervisor", "config", "demo", "admin", "admin/client"},
+	"fulcrum/supervisor":   {"config", "admin", "l4", "httpproxy", "health", "pool", "loop"},
+	"fulcrum/l4":           {"relay", "loop", "pool"},
+	"fulcrum/httpproxy":    {"relay", "loop", "pool"},
+	"fulcrum/relay":        {"loop"},
+	"fulcrum/health":       {"pool"},
+	"fulcrum/admin":        {},
+	"fulcrum/admin/client": {"admin"},
+	"fulcrum/pool":         {},
+	"fulcrum/loop":         {},
+	"fulcrum/config":       {},
+	"fulcrum/demo":         {},
+	"fulcrum/e2e":          {},
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	const format = `{{.ImportPath}} {{join .Imports ","}},{{join .TestImports ","}},{{join .XTestImports ","}}`
+	out, err := exec.Command("go", "list", "-f", format, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		name, imports, _ := strings.Cut(strings.TrimSpace(line), " ")
+		allowed, known := mayImport[name]
+		if !known {
+			t.Errorf("package %s is not in mayImport: say what it may import", name)
+		}
+		for imported := range strings.SplitSeq(imports, ",") {
+			ours, ok := strings.CutPrefix(imported, "fulcrum/")
+			if ok && imported != name && !slices.Contains(allowed, ours) {
+				t.Errorf("%s imports %s; of ours it may import %v", name, imported, allowed)
+			}
+		}
+	}
+}

@@ -1,0 +1,122 @@
+// Command fulcrum is a load balancer for TCP and HTTP. See README.md, or
+// fulcrum --help.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// Exit codes.
+const (
+	exitFailed = 1 // something went wrong while running
+	exitUsage  = 2 // the command line or the config is wrong
+)
+
+func main() { os.Exit(run(os.Args, os.Stdout, os.Stderr)) }
+
+// run is the whole program: it returns the exit code.
+func run(args []string, stdout, stderr io.Writer) int {
+	app := &cli.App{
+		Name:                      "fulcrum",
+		Usage:                     "a load balancer for TCP connections and HTTP requests",
+		Version:                   version(),
+		Description:               appDescription,
+		Commands:                  []*cli.Command{runCommand(), checkCommand(), tcpCommand(), httpCommand(), demoCommand(), serversCommand()},
+		Action:                    unknownCommand,
+		OnUsageError:              usage,
+		ExitErrHandler:            func(*cli.Context, error) {}, // the exit code is chosen below
+		Writer:                    stdout,
+		ErrWriter:                 stderr,
+		HideHelpCommand:           true,
+		DisableSliceFlagSeparator: true,
+	}
+	err := app.Run(args)
+	if err == nil {
+		return 0
+	}
+	fmt.Fprintf(stderr, "fulcrum: %v\n", err)
+	var mistake *usageError
+	if errors.As(err, &mistake) {
+		return exitUsage
+	}
+	return exitFailed
+}
+
+const appDescription = `Examples:
+
+   fulcrum demo --load
+      three small servers, a balancer in front of them and some load, to look at
+   fulcrum http --listen :8080 --server 10.0.0.1:80 --server 10.0.0.2:80
+   fulcrum tcp --listen :5432 --server 10.0.0.1:5432 --server 10.0.0.2:5432
+      a balancer without a config file
+   fulcrum check --config config.json
+   fulcrum run --config config.json
+      validate a config file, run it
+   fulcrum servers list
+      what the running balancer knows of its servers`
+
+// usageError is a mistake in the command line or the config.
+type usageError struct{ err error }
+
+func (e *usageError) Error() string { return e.err.Error() }
+func (e *usageError) Unwrap() error { return e.err }
+
+// usage marks an error as the user's mistake. It is also the OnUsageError of
+// the app and every command.
+func usage(_ *cli.Context, err error, _ bool) error { return &usageError{err} }
+
+func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
+
+// unknownCommand is what the app does when the first argument is no command.
+func unknownCommand(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return cli.ShowAppHelp(c)
+	}
+	return unknown(c, "command")
+}
+
+func unknown(c *cli.Context, what string) error {
+	var names []string
+	for _, command := range c.Command.Subcommands {
+		names = append(names, command.Name)
+	}
+	return usagef("%s %q is not known; use one of: %s", what, c.Args().First(), strings.Join(names, ", "))
+}
+
+// noArguments refuses what is left of the command line behind the flags.
+func noArguments(c *cli.Context) error {
+	if c.NArg() > 0 {
+		return usagef("%s: unexpected argument %q; everything is given by flags, see fulcrum %s --help",
+			c.Command.FullName(), c.Args().First(), c.Command.FullName())
+	}
+	return nil
+}
+
+// version is what the build recorded: a release's tag, or the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
+}
+
+var logLevelFlag = &cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of messages on stderr: debug, info, warn or error"}
+
+// newLogger returns the logger that --log-level asks for.
+func newLogger(c *cli.Context) (*slog.Logger, error) {
+	var level slog.Level
+	name := c.String(logLevelFlag.Name)
+	if level.UnmarshalText([]byte(name)) != nil {
+		return nil, usagef("--log-level: %q is not known; use debug, info, warn or error", name)
+	}
+	return slog.New(slog.NewTextHandler(c.App.ErrWriter, &slog.HandlerOptions{Level: level})), nil
+}

@@ -1,0 +1,199 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strconv"
+	"text/tabwriter"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"fulcrum/admin"
+	"fulcrum/admin/client"
+	"fulcrum/config"
+)
+
+func serversCommand() *cli.Command {
+	adminFlag := &cli.StringFlag{Name: "admin", Value: config.DefaultAdminAddress, Usage: "`ADDRESS` of the balancer's admin listener"}
+	jsonFlag := &cli.BoolFlag{Name: "json", Usage: "print JSON, for machines"}
+	poolFlag := &cli.StringFlag{Name: "pool", Usage: "`NAME` of the pool; may be left out when there is only one"}
+	return &cli.Command{
+		Name:         "servers",
+		Usage:        "list, upload and delete the servers of a running balancer",
+		OnUsageError: usage,
+		Action: func(c *cli.Context) error {
+			if c.NArg() == 0 {
+				return cli.ShowSubcommandHelp(c)
+			}
+			return unknown(c, "subcommand")
+		},
+		HideHelpCommand: true,
+		Subcommands: []*cli.Command{
+			{
+				Name:         "list",
+				Usage:        "show every pool and its servers",
+				UsageText:    "fulcrum servers list [--admin 127.0.0.1:9900] [--json]",
+				Flags:        []cli.Flag{adminFlag, jsonFlag},
+				OnUsageError: usage,
+				Action:       listServers,
+			},
+			{
+				Name:      "upload",
+				Usage:     "add a server to a pool, or update its weight and max_connections",
+				UsageText: "fulcrum servers upload [--pool web] [--weight 2] [--max-connections 500] 10.0.0.3:80",
+				Flags: []cli.Flag{adminFlag, jsonFlag, poolFlag,
+					&cli.IntFlag{Name: "weight", Value: config.DefaultWeight, Usage: "the server's share relative to the others, 1 to 256"},
+					&cli.IntFlag{Name: "max-connections", Usage: "no more than `N` connections or requests in flight (default: no limit)"}},
+				OnUsageError: usage,
+				Action:       uploadServer,
+			},
+			{
+				Name:      "delete",
+				Usage:     "take a server out of its pool once its work in flight has finished",
+				UsageText: "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80",
+				Flags: []cli.Flag{adminFlag, jsonFlag, poolFlag,
+					&cli.BoolFlag{Name: "force", Usage: "close what is in flight now"}},
+				OnUsageError: usage,
+				Action:       deleteServer,
+			},
+		},
+	}
+}
+
+func newClient(c *cli.Context) (*client.Client, error) {
+	api, err := client.New(c.String("admin"))
+	if err != nil {
+		return nil, usagef("--admin: %w", err)
+	}
+	return api, nil
+}
+
+func listServers(c *cli.Context) error {
+	if err := noArguments(c); err != nil {
+		return err
+	}
+	api, err := newClient(c)
+	if err != nil {
+		return err
+	}
+	pools, err := api.List(c.Context)
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, pools)
+	}
+	return printServers(c.App.Writer, pools, time.Now())
+}
+
+func uploadServer(c *cli.Context) error {
+	api, err := newClient(c)
+	if err != nil {
+		return err
+	}
+	server, err := oneServer(c)
+	if err != nil {
+		return err
+	}
+	answer, err := api.Upload(c.Context, admin.UploadRequest{
+		Pool:           c.String("pool"),
+		Server:         server,
+		Weight:         c.Int("weight"),
+		MaxConnections: c.Int("max-connections"),
+	})
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, answer)
+	}
+	what := "updated in"
+	if answer.Created {
+		what = "added to"
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s %s pool %s\n", answer.Server, what, answer.Pool)
+	return err
+}
+
+func deleteServer(c *cli.Context) error {
+	api, err := newClient(c)
+	if err != nil {
+		return err
+	}
+	server, err := oneServer(c)
+	if err != nil {
+		return err
+	}
+	answer, err := api.Delete(c.Context, admin.DeleteRequest{Pool: c.String("pool"), Server: server, Force: c.Bool("force")})
+	if err != nil {
+		return err
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, answer)
+	}
+	what := "closed and deleted"
+	if answer.Draining {
+		what = "draining, then deleted"
+	}
+	_, err = fmt.Fprintf(c.App.Writer, "%s of pool %s: %s\n", answer.Server, answer.Pool, what)
+	return err
+}
+
+// oneServer returns the one argument, and lets flags stand behind it only by
+// saying clearly that they cannot.
+func oneServer(c *cli.Context) (string, error) {
+	if c.NArg() != 1 {
+		return "", usagef("%s: expected one server's address behind the flags, got %d arguments; e.g. %s",
+			c.Command.FullName(), c.NArg(), c.Command.UsageText)
+	}
+	return c.Args().First(), nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	out := json.NewEncoder(w)
+	out.SetIndent("", "  ")
+	return out.Encode(v)
+}
+
+// printServers prints the table that people read.
+func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "POOL\tSERVER\tSTATE\tWEIGHT\tACTIVE\tTOTAL\tFAILURES\tLAST CHECK")
+	for _, p := range pools {
+		if len(p.Servers) == 0 {
+			fmt.Fprintf(table, "%s\t(no servers)\n", p.Name)
+		}
+		for _, s := range p.Servers {
+			active := strconv.FormatInt(s.Active, 10)
+			if s.MaxConnections > 0 {
+				active += "/" + strconv.Itoa(s.MaxConnections)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\n",
+				p.Name, s.Address, state(s), s.Weight, active, s.Total, s.Failures, lastCheck(s.LastCheck, now))
+		}
+	}
+	return table.Flush()
+}
+
+// state says in a word why a server is ready, or why not.
+func state(s admin.Server) string {
+	switch {
+	case s.Draining:
+		return "draining"
+	case s.Ready:
+		return "ready"
+	case s.LastCheck == nil:
+		return "unchecked"
+	default:
+		return "not healthy"
+	}
+}
+
+func lastCheck(c *admin.Check, now time.Time) string {
+	if c == nil {
+		return "none yet"
+	}
+	return fmt.Sprintf("%s (%.1f ms, %s ago)", c.Reason, c.TookMS, now.Sub(c.At).Round(time.Second))
+}
