@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"net/netip"
 	"slices"
 	"strconv"
 
@@ -13,6 +14,12 @@ import (
 // maxHead bounds a head, start line included, and is the size of every read
 // buffer.
 const maxHead = 16 << 10
+
+// Every field is compared with every connection option, so both are bounded.
+const (
+	maxFields  = 256
+	maxOptions = 16
+)
 
 // Lengths of a body that is not announced by Content-Length.
 const (
@@ -88,8 +95,11 @@ func (r *request) findHost() error {
 			r.host = f.value
 		}
 	}
-	if hosts > 1 || hosts == 0 && !r.http10 || hosts == 1 && len(r.host) == 0 || bytes.ContainsAny(r.host, " \t/\\,@?#\"<>") {
+	if hosts > 1 || hosts == 0 && !r.http10 || hosts == 1 && !isHost(r.host) {
 		return errHost
+	}
+	if bytes.IndexByte(r.target, '#') >= 0 {
+		return errSyntax // a fragment is not for servers, and they differ in what they make of it
 	}
 	if r.target[0] == '/' || connect {
 		return nil
@@ -202,6 +212,9 @@ func (h *head) scan() error {
 		return errSyntax
 	}
 	for len(lines) > 2 {
+		if len(h.fields) == maxFields {
+			return errHeadTooLarge
+		}
 		var line []byte
 		line, lines, _ = bytes.Cut(lines, []byte("\r\n"))
 		name, value, ok := bytes.Cut(line, []byte(":"))
@@ -233,6 +246,9 @@ func (h *head) note(name, value []byte) error {
 		h.length = lengthChunked
 	case is(name, "connection"):
 		for option := range bytes.SplitSeq(value, []byte(",")) {
+			if len(h.options) == maxOptions {
+				return errSyntax
+			}
 			h.options = append(h.options, bytes.Trim(option, " \t"))
 		}
 	case is(name, "upgrade"):
@@ -260,12 +276,43 @@ func is(b []byte, lower string) bool {
 
 func isToken(b []byte) bool {
 	for _, c := range b {
-		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
-			bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) >= 0) {
+		if !isAlphanumeric(c) && bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) < 0 {
 			return false
 		}
 	}
 	return len(b) > 0
+}
+
+// isHost reports whether b can be the value of Host: a name or an IPv4 address,
+// or an IPv6 address in brackets, with or without a port.
+func isHost(b []byte) bool {
+	if rest, ok := bytes.CutPrefix(b, []byte("[")); ok {
+		ip, port, ok := bytes.Cut(rest, []byte("]"))
+		_, err := netip.ParseAddr(string(ip))
+		return ok && err == nil && (len(port) == 0 || port[0] == ':' && isDigits(port[1:]))
+	}
+	name, port, _ := bytes.Cut(b, []byte(":"))
+	for _, c := range name {
+		// The characters of a reg-name (RFC 3986, section 3.2.2) but for the
+		// comma, which could be taken for a list's.
+		if !isAlphanumeric(c) && bytes.IndexByte([]byte("-._~%!$&'()*+;="), c) < 0 {
+			return false
+		}
+	}
+	return len(name) > 0 && isDigits(port)
+}
+
+func isDigits(b []byte) bool {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return false
+		}
+	}
+	return true
+}
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 func isValue(b []byte) bool {
