@@ -27,9 +27,9 @@ import (
 
 // What Acquire answers when it has no server to give.
 var (
-	// ErrUnchecked: no server of the pool has had a check result yet. The
-	// caller may Await the first one.
-	ErrUnchecked = errors.New("no server has been checked yet")
+	// ErrUnchecked: no server is ready, but the first check of at least one is
+	// still under way. The caller may Await it.
+	ErrUnchecked = errors.New("no server is ready and not all have been checked yet")
 	// ErrNoneReady: no server is ready, or every ready one was tried.
 	ErrNoneReady = errors.New("no server is ready")
 	// ErrFull: the servers left to choose from are at their max_connections.
@@ -59,6 +59,9 @@ type snapshot struct {
 	rotation
 	none error
 }
+
+// pending reports whether Acquire answers ErrUnchecked.
+func (s *snapshot) pending() bool { return len(s.candidates) == 0 && s.none == ErrUnchecked }
 
 // New returns an empty pool. An empty algorithm means LeastConnections; an
 // unknown one is an error that lists those that exist.
@@ -104,8 +107,9 @@ func (p *Pool) Acquire(tried *Tried) (Lease, error) {
 }
 
 // Upload adds a server, or updates the weight and max_connections of the one
-// that has the same address, ending its draining. It reports whether the
-// server is new. A new server is not ready before SetHealth says so.
+// that has the same address, ending its draining and making it suspect. It
+// reports whether the server is new; a new one is not ready before SetHealth
+// says so.
 func (p *Pool) Upload(spec ServerSpec) (server *Server, created bool) {
 	if spec.Weight == 0 {
 		spec.Weight = 1
@@ -115,6 +119,8 @@ func (p *Pool) Upload(spec ServerSpec) (server *Server, created bool) {
 		if created = server == nil; created {
 			server = newServer(spec.Address)
 			p.servers = append(p.servers, server)
+		} else {
+			server.suspectNow()
 		}
 		server.spec = spec
 		server.resolved.Store(&spec.Resolved)
@@ -198,15 +204,15 @@ func (p *Pool) findLocked(address string) *Server {
 // publishLocked rebuilds the snapshot from the servers as they are now.
 func (p *Pool) publishLocked() {
 	var ready []candidate
-	checked := len(p.servers) == 0
+	unchecked := false
 	for _, s := range p.servers {
-		checked = checked || s.health.Checked()
+		unchecked = unchecked || !s.draining && !s.health.Checked()
 		if s.readyLocked() {
 			ready = append(ready, candidate{s, int64(s.spec.Weight), int64(s.spec.MaxConnections)})
 		}
 	}
 	next := &snapshot{rotation: newRotation(ready), none: ErrNoneReady}
-	if !checked {
+	if unchecked {
 		next.none = ErrUnchecked
 	}
 	p.current.Store(next)

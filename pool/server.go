@@ -75,10 +75,17 @@ func (s *Server) Resolved() netip.AddrPort { return *s.resolved.Load() }
 // Active returns how many connections or requests are in flight on the server.
 func (s *Server) Active() int64 { return s.active.Load() }
 
-// Suspect delivers a value after traffic failed to connect to the server, so
-// that it can be checked at once. Failures in quick succession may deliver one.
-// Package health is its only receiver.
+// Suspect delivers a value after traffic failed to connect to the server, or it
+// was uploaded again, so that it can be checked at once. Several reasons in quick
+// succession may deliver one. Package health is its only receiver.
 func (s *Server) Suspect() <-chan struct{} { return s.suspect }
+
+func (s *Server) suspectNow() {
+	select {
+	case s.suspect <- struct{}{}:
+	default: // a check is already due
+	}
+}
 
 func (s *Server) readyLocked() bool { return s.health.Healthy && !s.draining }
 
@@ -131,10 +138,7 @@ func (l *Lease) Release(outcome Outcome) {
 	}
 	s.failures.Add(1)
 	if outcome == ConnectFailed {
-		select {
-		case s.suspect <- struct{}{}:
-		default: // a check is already due
-		}
+		s.suspectNow()
 	}
 }
 

@@ -2,7 +2,8 @@ package pool
 
 import "container/list"
 
-// A Waiter is told once when a pool that had no check results has one.
+// A Waiter is told once when a pool that had no ready server, but some that were
+// not checked yet, has a ready one or has them all checked.
 type Waiter struct {
 	// Wake is called from any goroutine and must not block.
 	Wake func()
@@ -11,12 +12,12 @@ type Waiter struct {
 }
 
 // Await registers a waiter after Acquire answered ErrUnchecked. It reports
-// false, and registers nothing, when a result has come in meanwhile: the
-// caller acquires again. A waiter that gives up must be cancelled.
+// false, and registers nothing, when that is over by now: the caller acquires
+// again. A waiter that gives up must be cancelled.
 func (p *Pool) Await(w *Waiter) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.current.Load().none != ErrUnchecked {
+	if !p.current.Load().pending() {
 		return false
 	}
 	w.place = p.waiters.PushBack(w)
@@ -42,7 +43,7 @@ func (p *Pool) change(apply func() bool) {
 		p.publishLocked()
 	}
 	var woken []*Waiter
-	if p.current.Load().none != ErrUnchecked {
+	if !p.current.Load().pending() {
 		for e := p.waiters.Front(); e != nil; e = p.waiters.Front() {
 			w := p.waiters.Remove(e).(*Waiter)
 			w.place = nil

@@ -21,25 +21,40 @@ func (w *world) await(waiter *Waiter) {
 	}
 }
 
-func TestWaitersAreWokenInTheirOrderByTheFirstResult(t *testing.T) {
-	for name, result := range map[string]Health{"passed": passed(), "failed": failed()} {
+// Those who wait are woken when there is a server for them, or when the last
+// first check has told that there is none.
+func TestWaitersAreWokenInTheirOrder(t *testing.T) {
+	for name, story := range map[string]struct {
+		results []Health
+		wakes   int // which of the results wakes
+	}{
+		"the first passed":  {[]Health{passed(), failed()}, 0},
+		"the second passed": {[]Health{failed(), passed()}, 1},
+		"all failed":        {[]Health{failed(), failed()}, 1},
+	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, LeastConnections)
-			a, _ := w.Upload(ServerSpec{Address: "a"})
+			w.Upload(ServerSpec{Address: "a"})
 			w.Upload(ServerSpec{Address: "b"})
 			var woken []string
 			for i := range 4 {
 				w.await(bell(&woken, letter(i)))
 			}
-			same(t, "woken before any result", woken, []string{})
-			w.SetHealth(a, result)
+			for i, result := range story.results {
+				want := []string{}
+				if i > story.wakes {
+					want = []string{"a", "b", "c", "d"}
+				}
+				same(t, "woken", woken, want)
+				w.SetHealth(w.Servers()[i], result)
+			}
 			same(t, "woken", woken, []string{"a", "b", "c", "d"})
 
-			w.SetHealth(a, failed())
-			w.SetHealth(a, passed())
+			w.SetHealth(w.Servers()[0], failed())
+			w.SetHealth(w.Servers()[0], passed())
 			same(t, "woken once", len(woken), 4)
 			if w.Await(bell(&woken, "late")) {
-				t.Error("await accepted a waiter although a server has been checked")
+				t.Error("await accepted a waiter although all servers have been checked")
 			}
 		})
 	}
@@ -98,20 +113,33 @@ func TestRemovingTheLastUncheckedServerWakes(t *testing.T) {
 	w.wantErr(nil, ErrNoneReady)
 }
 
-// A server that is unchecked beside others that were checked is not worth
-// waiting for; when it is the only one left, it is.
+// A server that is unchecked is worth waiting for when no other is ready, unless
+// it is to go.
 func TestUncheckedBesideChecked(t *testing.T) {
 	w := newWorld(t, RoundRobin)
 	a, _ := w.Upload(ServerSpec{Address: "a"})
-	b, _ := w.Upload(ServerSpec{Address: "b"})
 	w.SetHealth(a, failed())
 	w.wantErr(nil, ErrNoneReady)
-	w.Drain(a)
-	w.RemoveDrained(a)
+	b, _ := w.Upload(ServerSpec{Address: "b"})
 	var woken []string
 	w.await(bell(&woken, "one"))
-	w.SetHealth(b, passed())
+	w.Drain(b)
 	same(t, "woken", woken, []string{"one"})
+	w.wantErr(nil, ErrNoneReady)
+	w.Upload(ServerSpec{Address: "b"})
+	w.await(bell(&woken, "two"))
+	w.SetHealth(a, passed())
+	same(t, "woken", woken, []string{"one", "two"})
+	same(t, "chosen", w.turns(2), "aa")
+}
+
+// A server that is uploaded again may have changed: it is to be checked at once.
+func TestUploadedAgainIsSuspect(t *testing.T) {
+	w := newWorld(t, LeastConnections)
+	a, _ := w.Upload(ServerSpec{Address: "a"})
+	same(t, "suspect when new", len(a.Suspect()), 0)
+	w.Upload(ServerSpec{Address: "a", Weight: 2})
+	same(t, "suspect when uploaded again", len(a.Suspect()), 1)
 }
 
 // Wake runs with no lock of the pool held.
