@@ -61,7 +61,7 @@ type Options struct {
 	HeaderTimeout   time.Duration // for a request's head; 30s
 	ConnectTimeout  time.Duration // for one connection to a server; 5s
 	ResponseTimeout time.Duration // from the end of the request to the answer's head; 60s
-	CheckWait       time.Duration // how long a request waits for the first check results of its pool; 5s
+	CheckWait       time.Duration // how long a request waits for the first checks of a pool in which no server is ready yet; 5s
 	Logger          *slog.Logger  // nil: slog.Default
 }
 

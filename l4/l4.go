@@ -31,7 +31,7 @@ type Options struct {
 	Loops          []*loop.Loop
 	IdleTimeout    time.Duration // how long a connection may live without a byte either way
 	ConnectTimeout time.Duration // for each server tried
-	CheckWait      time.Duration // for the first check result of a pool that has none
+	CheckWait      time.Duration // for the first checks of a pool in which no server is ready yet
 	Logger         *slog.Logger
 }
 
@@ -99,6 +99,9 @@ func (l *Listener) Stop(ctx context.Context) {
 			<-w.finished
 		}
 	}
+	sum := l.Stats()
+	l.options.Logger.Info("listener stopped", "listener", l.options.Name, "accepted", sum.Accepted,
+		"refused", sum.Refused, "bytes_to_upstream", sum.ToUpstream, "bytes_to_client", sum.ToClient)
 }
 
 // CloseServer closes all connections to a server.

@@ -85,7 +85,7 @@ func (s *session) connectFailed(err error) {
 	s.acquire()
 }
 
-// await waits for the first check result of the pool, up to a limit.
+// await waits for the first checks of the pool, up to a limit.
 func (s *session) await() {
 	s.waiter = &pool.Waiter{Wake: func() { s.worker.loop.Post(s.checked) }}
 	if !s.worker.options.Pool.Await(s.waiter) {

@@ -148,7 +148,7 @@ func (s *Supervisor) remove(ctx context.Context, p *poolInUse, server *pool.Serv
 			closing = true
 		case <-tick.C:
 		}
-		if closing {
+		if closing && ctx.Err() == nil {
 			s.running.closeServer(p, server)
 			closing = server.Active() > 0
 		}
@@ -217,7 +217,7 @@ func (s *Supervisor) find(name, server string) (p *poolInUse, address string, er
 	}
 	address, err = config.ParseServer(server)
 	if err != nil {
-		return nil, "", admin.Invalid("server %q: %v", server, err)
+		return nil, "", admin.Invalid("server: %v", err)
 	}
 	return p, address, nil
 }
