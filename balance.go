@@ -79,8 +79,8 @@ func httpCommand() *cli.Command {
 
 func balanceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "listen", Aliases: []string{"l"}, Required: true, Usage: "`ADDRESS` that clients connect to: host:port or :port"},
-		&cli.StringSliceFlag{Name: "server", Aliases: []string{"s"}, Required: true, Usage: "`ADDRESS` of a server; repeat it for each"},
+		&cli.StringFlag{Name: "listen", Aliases: []string{"l"}, Usage: "`ADDRESS` that clients connect to: host:port or :port"},
+		&cli.StringSliceFlag{Name: "server", Aliases: []string{"s"}, Usage: "`ADDRESS` of a server; repeat it for each"},
 		&cli.StringFlag{Name: "algorithm", Value: config.DefaultAlgorithm, Usage: "`NAME`: " + strings.Join(config.Algorithms(), " or ")},
 		&cli.StringFlag{Name: "admin", Usage: "`ADDRESS` of the admin listener, e.g. " + config.DefaultAdminAddress + " (default: none)"},
 		logLevelFlag,
@@ -136,6 +136,9 @@ func runFlags(c *cli.Context, protocol string) error {
 	if err != nil {
 		return err
 	}
+	if err := required(c, "listen", "server"); err != nil {
+		return err
+	}
 	pool := config.Pool{Name: "servers", Algorithm: c.String("algorithm")}
 	for _, address := range c.StringSlice("server") {
 		pool.Servers = append(pool.Servers, config.Server{Address: address})
@@ -147,13 +150,28 @@ func runFlags(c *cli.Context, protocol string) error {
 		Listeners: []config.Listener{{Name: protocol, Protocol: protocol, Address: c.String("listen"), Pool: pool.Name}},
 		Pools:     []config.Pool{pool},
 	}
-	if c.IsSet("admin") {
-		conf.Admin = &config.Admin{Address: c.String("admin")}
+	if address := c.String("admin"); address != "" {
+		conf.Admin = &config.Admin{Address: address}
 	}
 	if err := conf.Complete(); err != nil {
 		return &usageError{errors.New(asFlags(err.Error(), len(pool.Servers)))}
 	}
 	return balance(conf, log)
+}
+
+// required refuses a command line without these flags.
+func required(c *cli.Context, names ...string) error {
+	var missing []string
+	for _, name := range names {
+		if !c.IsSet(name) {
+			missing = append(missing, "--"+name)
+		}
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	example, _, _ := strings.Cut(c.Command.UsageText, "\n")
+	return usagef("%s must be given; e.g. %s", strings.Join(missing, " and "), example)
 }
 
 // asFlags rewrites places in a config to the flags that they were made from.

@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"fulcrum/config":       {},
 	"fulcrum/demo":         {},
 	"fulcrum/e2e":          {},
+	"fulcrum/bench":        {},
 }
 
 func TestImportsGoOneWay(t *testing.T) {

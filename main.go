@@ -69,9 +69,15 @@ type usageError struct{ err error }
 func (e *usageError) Error() string { return e.err.Error() }
 func (e *usageError) Unwrap() error { return e.err }
 
-// usage marks an error as the user's mistake. It is also the OnUsageError of
-// the app and every command.
-func usage(_ *cli.Context, err error, _ bool) error { return &usageError{err} }
+// usage is the OnUsageError of the app and every command: what was wrong with a
+// flag, and which there are.
+func usage(c *cli.Context, err error, _ bool) error {
+	var names []string
+	for _, flag := range c.Command.VisibleFlags() {
+		names = append(names, "--"+flag.Names()[0])
+	}
+	return usagef("%w; the flags of %s are %s", err, c.Command.HelpName, strings.Join(names, ", "))
+}
 
 func usagef(format string, args ...any) error { return &usageError{fmt.Errorf(format, args...)} }
 
@@ -94,8 +100,8 @@ func unknown(c *cli.Context, what string) error {
 // noArguments refuses what is left of the command line behind the flags.
 func noArguments(c *cli.Context) error {
 	if c.NArg() > 0 {
-		return usagef("%s: unexpected argument %q; everything is given by flags, see fulcrum %s --help",
-			c.Command.FullName(), c.Args().First(), c.Command.FullName())
+		return usagef("unexpected argument %q; everything is given by flags, see %s --help",
+			c.Args().First(), c.Command.HelpName)
 	}
 	return nil
 }

@@ -2,8 +2,10 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"strconv"
 	"text/tabwriter"
 	"time"
@@ -22,6 +24,7 @@ func serversCommand() *cli.Command {
 	return &cli.Command{
 		Name:         "servers",
 		Usage:        "list, upload and delete the servers of a running balancer",
+		UsageText:    "fulcrum servers list\nfulcrum servers upload 10.0.0.3:80\nfulcrum servers delete 10.0.0.3:80",
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
 			if c.NArg() == 0 {
@@ -45,7 +48,7 @@ func serversCommand() *cli.Command {
 				UsageText: "fulcrum servers upload [--pool web] [--weight 2] [--max-connections 500] 10.0.0.3:80",
 				Flags: []cli.Flag{adminFlag, jsonFlag, poolFlag,
 					&cli.IntFlag{Name: "weight", Value: config.DefaultWeight, Usage: "the server's share relative to the others, 1 to 256"},
-					&cli.IntFlag{Name: "max-connections", Usage: "no more than `N` connections or requests in flight (default: no limit)"}},
+					&cli.IntFlag{Name: "max-connections", DefaultText: "no limit", Usage: "no more than `N` connections or requests in flight"}},
 				OnUsageError: usage,
 				Action:       uploadServer,
 			},
@@ -97,6 +100,9 @@ func uploadServer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
+	if weight := c.Int("weight"); weight < 1 {
+		return usagef("--weight: %d is not allowed; use 1 to 256", weight)
+	}
 	answer, err := api.Upload(c.Context, admin.UploadRequest{
 		Pool:           c.String("pool"),
 		Server:         server,
@@ -104,7 +110,7 @@ func uploadServer(c *cli.Context) error {
 		MaxConnections: c.Int("max-connections"),
 	})
 	if err != nil {
-		return err
+		return asMistake(err)
 	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, answer)
@@ -128,7 +134,7 @@ func deleteServer(c *cli.Context) error {
 	}
 	answer, err := api.Delete(c.Context, admin.DeleteRequest{Pool: c.String("pool"), Server: server, Force: c.Bool("force")})
 	if err != nil {
-		return err
+		return asMistake(err)
 	}
 	if c.Bool("json") {
 		return printJSON(c.App.Writer, answer)
@@ -141,12 +147,20 @@ func deleteServer(c *cli.Context) error {
 	return err
 }
 
+// asMistake marks what the balancer found wrong with a request as the user's
+// mistake.
+func asMistake(err error) error {
+	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Status == http.StatusBadRequest {
+		return &usageError{err}
+	}
+	return err
+}
+
 // oneServer returns the one argument, and lets flags stand behind it only by
 // saying clearly that they cannot.
 func oneServer(c *cli.Context) (string, error) {
 	if c.NArg() != 1 {
-		return "", usagef("%s: expected one server's address behind the flags, got %d arguments; e.g. %s",
-			c.Command.FullName(), c.NArg(), c.Command.UsageText)
+		return "", usagef("expected one server's address behind the flags, got %d arguments; e.g. %s", c.NArg(), c.Command.UsageText)
 	}
 	return c.Args().First(), nil
 }
