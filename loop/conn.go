@@ -122,6 +122,10 @@ func (c *Conn) Resume() {
 // caller keeps this small by pausing the source until Sent is called.
 func (c *Conn) Unsent() int { return len(c.unsent) - c.offset }
 
+// Broken reports whether sending has failed, so that Send drops what it is given.
+// Failed is still to come, once the connection is not paused.
+func (c *Conn) Broken() bool { return c.failure != nil }
+
 // Send passes bytes on: at once as far as the socket takes them, the rest as
 // soon as it can. After an error they are dropped, and Failed follows once what
 // the other side sent before has been read. b may be reused afterwards.

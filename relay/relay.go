@@ -96,9 +96,12 @@ func (p *Pair) Close() {
 // has taken it.
 func (p *Pair) Data(c *loop.Conn, b []byte) {
 	d := p.from(c)
-	p.lastMoved = c.Loop().Now()
 	d.moved.Add(int64(len(b)))
 	d.other.Send(b)
+	if d.other.Broken() {
+		return // what goes nowhere does not keep the pair alive
+	}
+	p.lastMoved = c.Loop().Now()
 	if d.other.Unsent() > 0 {
 		c.Pause()
 	}

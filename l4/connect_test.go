@@ -1,0 +1,231 @@
+package l4
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"fulcrum/pool"
+)
+
+func TestARefusedConnectGoesToTheNextServer(t *testing.T) {
+	w := prepare(t, pool.RoundRobin)
+	dead, alsoDead := w.refusing(), w.refusing()
+	w.echo(pool.ServerSpec{})
+	w.start()
+	for range 20 {
+		c := w.dial()
+		c.wantEcho()
+		c.Close()
+	}
+	w.wantActive(0, 0, 0)
+	w.wantStats(Stats{Accepted: 20, ToUpstream: 100, ToClient: 100})
+	for _, s := range []*pool.Server{dead, alsoDead} {
+		select {
+		case <-s.Suspect():
+		default:
+			t.Error("a server that refused is not suspect")
+		}
+	}
+	status := w.pool.Status()
+	if status[0].Failures == 0 || status[0].Failures != status[0].Total || status[2].Total != 20 || status[2].Failures != 0 {
+		t.Errorf("counts: %+v", status)
+	}
+}
+
+func TestWhenAllRefuseTheClientIsClosed(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	w.refusing()
+	w.refusing()
+	w.start()
+	for range 10 {
+		w.dial().wantClosed()
+	}
+	w.wantActive(0, 0)
+	w.wantStats(Stats{Accepted: 10, Refused: 10})
+	for _, s := range w.pool.Status() {
+		if s.Total != 10 || s.Failures != 10 {
+			t.Errorf("chosen %d times and failed %d times, want 10", s.Total, s.Failures)
+		}
+	}
+}
+
+func TestMoreDeadServersThanTriesStillEnds(t *testing.T) {
+	w := prepare(t, pool.RoundRobin)
+	for range pool.MaxTries + 3 {
+		w.refusing()
+	}
+	w.start()
+	w.dial().wantClosed()
+	w.wantStats(Stats{Accepted: 1, Refused: 1})
+	w.wantActive(make([]int64, pool.MaxTries+3)...)
+}
+
+func TestAServerThatDoesNotAnswerGivesWayToTheNext(t *testing.T) {
+	w := prepare(t, pool.RoundRobin)
+	w.options.ConnectTimeout = 100 * time.Millisecond
+	w.silent()
+	w.echo(pool.ServerSpec{})
+	w.start()
+	for range 4 {
+		w.dial().wantEcho()
+	}
+	if s := w.pool.Status()[0]; s.Failures == 0 || s.Failures != s.Total {
+		t.Errorf("chosen %d times and failed %d times", s.Total, s.Failures)
+	}
+	w.wantActive(0, 4)
+}
+
+func TestWhenNoServerAnswersTheClientIsClosed(t *testing.T) {
+	w := prepare(t, pool.RoundRobin)
+	w.options.ConnectTimeout = 100 * time.Millisecond
+	w.silent()
+	w.start()
+	check := leftovers(t)
+	begin := time.Now()
+	c := w.dial()
+	c.wantClosed()
+	if took := time.Since(begin); took < w.options.ConnectTimeout {
+		t.Errorf("given up after %v", took)
+	}
+	w.wantStats(Stats{Accepted: 1, Refused: 1})
+	c.Close()
+	check()
+}
+
+func TestWithoutAReadyServerTheClientIsClosed(t *testing.T) {
+	w := prepare(t, pool.LeastConnections).start()
+	w.dial().wantClosed()
+	ill := w.echo(pool.ServerSpec{})
+	w.pool.SetHealth(ill, pool.Health{At: time.Now()})
+	c := w.dial()
+	c.Write([]byte("x"))
+	c.wantClosed()
+	w.pool.SetHealth(ill, pool.Health{Healthy: true, At: time.Now()})
+	w.dial().wantEcho()
+	w.pool.Drain(ill)
+	w.dial().wantClosed()
+	w.wantActive(1)
+	w.wantStats(Stats{Accepted: 4, Active: 1, Refused: 3, ToUpstream: 5, ToClient: 5})
+}
+
+// unchecked adds a server that has no check result yet, as the only one.
+func (w *world) unchecked() (passes func()) { return w.notChecked(w.echo(pool.ServerSpec{})) }
+
+// notChecked adds a server anew, so that it has no check result.
+func (w *world) notChecked(s *pool.Server) (passes func()) {
+	at := s.Resolved()
+	w.pool.Drain(s)
+	w.pool.RemoveDrained(s)
+	s, _ = w.pool.Upload(pool.ServerSpec{Address: "new", Resolved: at})
+	return func() { w.pool.SetHealth(s, pool.Health{Healthy: true, At: time.Now()}) }
+}
+
+func TestClientsWaitForTheFirstCheck(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	passes := w.unchecked()
+	w.start()
+	var waiting []*client
+	for range 50 {
+		waiting = append(waiting, w.dial())
+	}
+	waiting[0].Write([]byte("first words are kept"))
+	gone := w.dial()
+	gone.SetLinger(0)
+	gone.Close()
+	eventually(t, "all wait", func() bool { return w.Stats().Active == 51 })
+	w.wantActive(0)
+	passes()
+	if _, err := io.ReadFull(waiting[0], make([]byte, 20)); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range waiting {
+		c.wantEcho()
+	}
+	w.wantActive(50)
+}
+
+func TestWaitingForTheFirstCheckIsBounded(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	w.options.CheckWait = 100 * time.Millisecond
+	passes := w.unchecked()
+	w.start()
+	begin := time.Now()
+	w.dial().wantClosed()
+	if took := time.Since(begin); took < w.options.CheckWait {
+		t.Errorf("given up after %v", took)
+	}
+	w.wantStats(Stats{Accepted: 1, Refused: 1})
+	passes()
+	w.dial().wantEcho()
+	w.wantStats(Stats{Accepted: 2, Active: 1, Refused: 1, ToUpstream: 5, ToClient: 5})
+}
+
+// The bound on waiting is not one on connecting.
+func TestAWaitThatIsOverSetsNoLimit(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	w.options.CheckWait, w.options.ConnectTimeout = 100*time.Millisecond, 400*time.Millisecond
+	passes := w.notChecked(w.silent())
+	w.start()
+	begin := time.Now()
+	c := w.dial()
+	eventually(t, "it waits", func() bool { return w.Stats().Active == 1 })
+	passes()
+	c.wantClosed()
+	if took := time.Since(begin); w.pool.Status()[0].Total > 0 && took < w.options.ConnectTimeout {
+		t.Errorf("given up after %v", took)
+	}
+}
+
+func TestAWaitMayEndWhileTheResultComes(t *testing.T) {
+	for range 20 {
+		w := prepare(t, pool.LeastConnections)
+		w.options.CheckWait = time.Millisecond
+		passes := w.unchecked()
+		w.start()
+		var clients []*client
+		for range 20 {
+			clients = append(clients, w.dial())
+		}
+		passes()
+		for _, c := range clients {
+			c.Close()
+		}
+		eventually(t, "all have ended", func() bool { return w.Stats().Active == 0 })
+		w.stop(soon)
+	}
+}
+
+func TestMaxConnectionsIsKept(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	w.echo(pool.ServerSpec{MaxConnections: 2})
+	w.start()
+	first := w.dial()
+	first.wantEcho()
+	w.dial().wantEcho()
+	w.dial().wantClosed()
+	w.wantActive(2)
+	first.Close()
+	w.wantActive(1)
+	w.dial().wantEcho()
+	w.wantStats(Stats{Accepted: 4, Active: 2, Refused: 1, ToUpstream: 15, ToClient: 15})
+}
+
+// A client that goes away meanwhile takes nothing along.
+func TestAClientMayGoAwayWhileConnecting(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	w.options.ConnectTimeout = 100 * time.Millisecond
+	w.silent()
+	w.start()
+	for i := range 10 {
+		c := w.dial()
+		c.Write([]byte("x"))
+		if i%2 == 0 {
+			c.SetLinger(0)
+		}
+		c.Close()
+	}
+	eventually(t, "all were accepted", func() bool { return w.Stats().Accepted == 10 })
+	w.wantActive(0)
+	w.wantStats(Stats{Accepted: 10, Refused: 10})
+}

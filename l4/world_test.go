@@ -1,0 +1,286 @@
+package l4
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"fulcrum/loop"
+	"fulcrum/pool"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// patience bounds every wait of these tests. None of them needs it to pass;
+// soon is for what must not wait for any timeout.
+const (
+	patience = 20 * time.Second
+	soon     = 5 * time.Second
+)
+
+// world is a listener on two loops, its pool, and servers.
+type world struct {
+	*Listener
+	t       testing.TB
+	pool    *pool.Pool
+	options Options
+	loops   []*loop.Loop
+	stopped bool
+}
+
+// prepare makes a world whose listener is not made yet.
+func prepare(t testing.TB, algorithm string) *world {
+	t.Helper()
+	p, err := pool.New("db", algorithm)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, pool: p}
+	for range 2 {
+		l, err := loop.New(slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		l.Start()
+		t.Cleanup(l.Stop)
+		w.loops = append(w.loops, l)
+	}
+	w.options = Options{
+		Name: "db", Address: netip.MustParseAddrPort("127.0.0.1:0"), Pool: p, Loops: w.loops,
+		IdleTimeout: time.Hour, ConnectTimeout: patience, CheckWait: patience,
+		Logger: slog.New(slog.DiscardHandler),
+	}
+	return w
+}
+
+func (w *world) start() *world {
+	w.t.Helper()
+	var err error
+	if w.Listener, err = New(w.options); err != nil {
+		w.t.Fatal(err)
+	}
+	w.Start()
+	w.t.Cleanup(func() { w.stop(0) })
+	return w
+}
+
+// stop stops the listener, giving the connections that long.
+func (w *world) stop(limit time.Duration) {
+	w.t.Helper()
+	if w.stopped {
+		return
+	}
+	w.stopped = true
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	w.Stop(ctx)
+	if n := w.Stats().Active; n != 0 {
+		w.t.Errorf("%d connections are active after Stop", n)
+	}
+	w.wantActive(make([]int64, len(w.pool.Servers()))...)
+}
+
+// serve adds a server that has passed its check, and runs it.
+func (w *world) serve(spec pool.ServerSpec, serve func(*net.TCPConn)) *pool.Server {
+	w.t.Helper()
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	open := map[*net.TCPConn]bool{}
+	all.Go(func() {
+		for {
+			c, err := ln.AcceptTCP()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open[c] = true
+			mu.Unlock()
+			all.Go(func() {
+				serve(c)
+				c.Close()
+				mu.Lock()
+				delete(open, c)
+				mu.Unlock()
+			})
+		}
+	})
+	w.t.Cleanup(func() {
+		ln.Close()
+		mu.Lock()
+		for c := range open {
+			c.Close()
+		}
+		mu.Unlock()
+		all.Wait()
+	})
+	spec.Resolved = ln.Addr().(*net.TCPAddr).AddrPort()
+	return w.healthy(spec)
+}
+
+func (w *world) echo(spec pool.ServerSpec) *pool.Server { return w.serve(spec, echo) }
+
+// echo hides what c can do beyond Read and Write: splice keeps pipes, which
+// would blur the count of descriptors.
+func echo(c *net.TCPConn) { io.Copy(struct{ io.Writer }{c}, struct{ io.Reader }{c}) }
+
+// healthy uploads a server and has it pass a check.
+func (w *world) healthy(spec pool.ServerSpec) *pool.Server {
+	spec.Address = spec.Resolved.String()
+	s, _ := w.pool.Upload(spec)
+	w.pool.SetHealth(s, pool.Health{Healthy: true, Passed: true, At: time.Now()})
+	return s
+}
+
+// refusing adds a server that refuses connections.
+func (w *world) refusing() *pool.Server {
+	w.t.Helper()
+	_, at := w.bind() // does not listen, and nobody else can have the port
+	return w.healthy(pool.ServerSpec{Resolved: at})
+}
+
+// bind returns a socket bound to a port of its own.
+func (w *world) bind() (fd int, at netip.AddrPort) {
+	w.t.Helper()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		w.t.Fatal(err)
+	}
+	sa, err := unix.Getsockname(fd)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return fd, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
+}
+
+// silent adds a server that accepts nothing and whose backlog is full, so that
+// connects are not answered.
+func (w *world) silent() *pool.Server {
+	w.t.Helper()
+	fd, at := w.bind()
+	if err := unix.Listen(fd, 0); err != nil {
+		w.t.Fatal(err)
+	}
+	for range 10 {
+		c, err := net.DialTimeout("tcp", at.String(), 100*time.Millisecond)
+		if err != nil {
+			return w.healthy(pool.ServerSpec{Resolved: at})
+		}
+		w.t.Cleanup(func() { c.Close() })
+	}
+	w.t.Fatal("a backlog of 0 is never full")
+	return nil
+}
+
+// dial connects a client.
+func (w *world) dial() *client {
+	w.t.Helper()
+	c, err := net.DialTimeout("tcp", w.Address().String(), patience)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(patience))
+	return &client{c.(*net.TCPConn), w.t}
+}
+
+type client struct {
+	*net.TCPConn
+	t testing.TB
+}
+
+// wantEcho sends something and gets it back.
+func (c *client) wantEcho() {
+	c.t.Helper()
+	b := []byte("hello")
+	if _, err := c.Write(b); err != nil {
+		c.t.Fatalf("write: %v", err)
+	}
+	if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
+		c.t.Fatalf("read %q, error %v", b, err)
+	}
+}
+
+// wantClosed waits for the connection's end, which must come soon.
+func (c *client) wantClosed() {
+	c.t.Helper()
+	c.SetReadDeadline(time.Now().Add(soon))
+	if n, err := c.Read(make([]byte, 1)); n > 0 || err != io.EOF && !errors.Is(err, unix.ECONNRESET) {
+		c.t.Fatalf("read %d bytes, error %v, want none and an end", n, err)
+	}
+}
+
+// eventually waits for something that nobody announces.
+func eventually(t testing.TB, what string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+func (w *world) actives() (all []int64) {
+	for _, s := range w.pool.Status() {
+		all = append(all, s.Active)
+	}
+	return all
+}
+
+// wantActive waits until the servers have that many active.
+func (w *world) wantActive(want ...int64) {
+	w.t.Helper()
+	for deadline := time.Now().Add(patience); !slices.Equal(w.actives(), want); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			w.t.Fatalf("active %v, want %v", w.actives(), want)
+		}
+	}
+}
+
+// wantStats waits until all connections have ended and compares the counts.
+func (w *world) wantStats(want Stats) {
+	w.t.Helper()
+	eventually(w.t, "no connection is active", func() bool { return w.Stats().Active == want.Active })
+	if got := w.Stats(); got != want {
+		w.t.Errorf("stats %+v, want %+v", got, want)
+	}
+}
+
+// leftovers returns a check that no descriptor and no goroutine has been left
+// since.
+func leftovers(t testing.TB) (check func()) {
+	count := func() (files, goroutines int) {
+		all, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(all), runtime.NumGoroutine()
+	}
+	files, goroutines := count()
+	return func() {
+		t.Helper()
+		eventually(t, "descriptors and goroutines are as before", func() bool {
+			f, g := count()
+			return f <= files && g <= goroutines
+		})
+	}
+}

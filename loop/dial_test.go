@@ -1,0 +1,149 @@
+package loop
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// dial dials on the loop; what comes of it is in the diary.
+func (w *world) dial(to netip.AddrPort, d *diary) (c *Conn) {
+	w.t.Helper()
+	w.do(func() {
+		var err error
+		if c, err = w.Dial(to, d); err != nil {
+			w.t.Errorf("dial: %v", err)
+		}
+		if len(d.events) > 0 {
+			w.t.Error("Connected came before Dial had returned")
+		}
+	})
+	return c
+}
+
+func TestDialConnects(t *testing.T) {
+	w := start(t)
+	for _, address := range []string{"127.0.0.1:0", "[::1]:0", "[::ffff:127.0.0.1]:0"} {
+		ln, err := net.Listen("tcp", netip.MustParseAddrPort(address).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		to := ln.Addr().(*net.TCPAddr).AddrPort()
+		if netip.MustParseAddrPort(address).Addr().Is4In6() {
+			to = netip.AddrPortFrom(netip.AddrFrom16(to.Addr().As16()), to.Port())
+		}
+		d := newDiary(t)
+		c := w.dial(to, d)
+		d.want("connected", nil, 0)
+		peer, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.do(func() { c.Send([]byte(address)); c.Close() })
+		if got := readAll(t, peer); string(got) != address {
+			t.Errorf("%s: the peer got %q", address, got)
+		}
+		peer.Close()
+		d.wantNothing(w)
+	}
+}
+
+// refusing returns an address where nobody listens, and nobody will.
+func refusing(t *testing.T, ip string) netip.AddrPort {
+	t.Helper()
+	sa, family := sockaddr(netip.AddrPortFrom(netip.MustParseAddr(ip), 0))
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	if err := unix.Bind(fd, sa); err != nil {
+		t.Fatal(err)
+	}
+	at, err := boundTo(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+func TestARefusedConnectIsTold(t *testing.T) {
+	w := start(t)
+	for _, ip := range []string{"127.0.0.1", "::1"} {
+		d := newDiary(t)
+		c := w.dial(refusing(t, ip), d)
+		d.want("connected", unix.ECONNREFUSED, 0)
+		w.do(func() { c.Resume(); c.SetTimer(1); c.Send([]byte("x")); c.CloseWrite() })
+		d.wantNothing(w)
+	}
+}
+
+func TestARefusedConnectIsToldAlsoAfterSend(t *testing.T) {
+	w, d := start(t), newDiary(t)
+	to := refusing(t, "127.0.0.1")
+	w.do(func() {
+		c, err := w.Dial(to, d)
+		if err != nil {
+			t.Errorf("dial: %v", err)
+			return
+		}
+		c.Send([]byte("too early"))
+	})
+	d.want("connected", unix.ECONNREFUSED, 0)
+	d.wantNothing(w)
+}
+
+func TestWhatIsSentWhileConnectingArrives(t *testing.T) {
+	w, d := start(t), newDiary(t)
+	w.do(func() {
+		c, err := w.Dial(w.port.Addr().(*net.TCPAddr).AddrPort(), d)
+		if err != nil {
+			t.Errorf("dial: %v", err)
+			return
+		}
+		c.Send([]byte("early "))
+		c.Send([]byte("bird"))
+		c.CloseWrite()
+	})
+	peer, err := w.port.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	if got := readAll(t, peer); string(got) != "early bird" {
+		t.Fatalf("the peer got %q", got)
+	}
+	d.want("connected", nil, 0)
+}
+
+func TestAConnectWithoutAnAnswerCanBeGivenUp(t *testing.T) {
+	w, d := start(t), newDiary(t)
+	c := w.dial(silent(t), d)
+	w.do(func() { c.SetTimer(20 * time.Millisecond) })
+	d.want("expired", nil, 0)
+	w.do(c.Close)
+	d.wantNothing(w)
+}
+
+func TestADialThatCannotBeginIsAnError(t *testing.T) {
+	w := start(t)
+	d := newDiary(t)
+	w.do(func() {
+		c, err := w.Dial(netip.MustParseAddrPort("255.255.255.255:9"), d)
+		if err == nil {
+			c.Close()
+			t.Error("connecting to everybody was begun")
+		} else if Exhausted(err) {
+			t.Errorf("%v is taken for a want of resources", err)
+		}
+	})
+	d.wantNothing(w)
+	if !Exhausted(errors.Join(unix.EMFILE)) || Exhausted(unix.ECONNREFUSED) || Exhausted(nil) {
+		t.Error("Exhausted is wrong about what is a want of resources")
+	}
+}
