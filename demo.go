@@ -125,7 +125,7 @@ func printDemo(w io.Writer, servers *demo.Servers, web, echo, admin string) {
 		fmt.Fprintf(w, "  # %s\n  "+command+"\n", append([]any{what}, values...)...)
 	}
 	try("who answers?", `for i in 1 2 3 4 5 6; do curl -s http://%s/; done`, web)
-	try("a line over tcp", `(echo hello; sleep 1) | curl -s telnet://%s`, echo)
+	try("a line over tcp", `printf 'hello\nbye\n' | curl -s telnet://%s`, echo)
 	try("every server, its state and its counts", `curl -s http://%s/servers`, admin)
 	try(names[0]+" goes away for ten seconds: watch it leave and come back", `curl -s -X POST http://%s/quit`, https[0])
 	try("delete "+names[slow]+", then upload it again", `curl -s -X DELETE http://%s/delete_server -d '{"pool": "web", "server": "%s"}'`, admin, https[slow])

@@ -10,8 +10,8 @@
 //     listening and drops its connections for ?seconds= (10 unless given, 1 to
 //     300), then listens on the same port again.
 //   - A TCP server greets with its name and echoes each line, with its name in
-//     front, after its delay. A client that ends its sending direction still
-//     gets all its answers.
+//     front, after its delay, until the line "bye". A client that ends its
+//     sending direction still gets all its answers.
 //
 // Servers must be closed with Close, which waits for all they started.
 // StartLoad drives requests and lines at two addresses, normally those of the

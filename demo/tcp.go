@@ -2,6 +2,7 @@ package demo
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -107,8 +108,9 @@ func (t *tcpServer) remove(conn net.Conn) {
 	conn.Close()
 }
 
-// converse greets and echoes until the client has ended its sending direction
-// and got all its answers, or broke a limit, or the server is to stop.
+// converse greets and echoes until the client has said "bye", or ended its
+// sending direction and got all its answers, or broke a limit, or the server is
+// to stop.
 func (t *tcpServer) converse(conn net.Conn) {
 	if !t.say(conn, []byte("hello from "+t.name+"\n")) {
 		return
@@ -127,7 +129,7 @@ func (t *tcpServer) converse(conn net.Conn) {
 			answer = append(answer, '\n')
 		}
 		t.pause(t.delay)
-		if !t.say(conn, answer) || err == io.EOF {
+		if !t.say(conn, answer) || err == io.EOF || string(bytes.TrimSpace(line)) == "bye" {
 			return
 		}
 	}

@@ -53,6 +53,17 @@ func TestEachTCPServerGreetsAndEchoesAfterItsDelay(t *testing.T) {
 	}
 }
 
+func TestByeEndsTheConversation(t *testing.T) {
+	server := startEcho(t, func(*kind, *tcpLimits) {})
+	conn, in := greeted(t, server.address, server.name)
+	io.WriteString(conn, "hello\nbye\r\n")
+	wantLine(t, in, server.name+": hello\n")
+	wantLine(t, in, server.name+": bye\r\n")
+	if rest, _ := io.ReadAll(in); len(rest) > 0 {
+		t.Errorf("after bye came %q", rest)
+	}
+}
+
 func TestHalfCloseStillGetsAllAnswers(t *testing.T) {
 	s, _ := start(t)
 	conn, in := greeted(t, s.TCPAddresses()[1], "steady")

@@ -46,7 +46,8 @@ import (
 const (
 	maxClients   = 16384                  // connections of one listener
 	drainGrace   = 500 * time.Millisecond // for a request already on its way to an idle connection
-	acceptGrace  = 50 * time.Millisecond  // for connections the kernel has already completed
+	acceptGrace  = 50 * time.Millisecond  // for connections the kernel has already completed,
+	acceptRounds = 100                    // again and again while there are any
 	acceptPause  = 100 * time.Millisecond // after accept failed
 	reapInterval = 5 * time.Second
 )
@@ -144,7 +145,7 @@ func (p *Proxy) Stop(ctx context.Context) error {
 func (p *Proxy) stop(ctx context.Context) (err error) {
 	p.Drain()
 	quiesce(p.o.Listener)
-	if l, ok := p.o.Listener.(interface{ SetDeadline(time.Time) error }); !ok || l.SetDeadline(time.Now().Add(acceptGrace)) != nil {
+	if !p.acceptFor(acceptGrace) {
 		p.o.Listener.Close()
 	}
 	p.upstreams.stopReaping()
@@ -180,6 +181,12 @@ func (p *Proxy) CloseServer(s *pool.Server) { p.upstreams.closeServer(s) }
 // answers have ended.
 func (p *Proxy) Forget(s *pool.Server) { p.upstreams.forget(s) }
 
+// acceptFor ends accepting after d, and reports whether the listener can do that.
+func (p *Proxy) acceptFor(d time.Duration) bool {
+	l, ok := p.o.Listener.(interface{ SetDeadline(time.Time) error })
+	return ok && l.SetDeadline(time.Now().Add(d)) == nil
+}
+
 func (p *Proxy) snapshot() []*client {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -190,13 +197,18 @@ func (p *Proxy) snapshot() []*client {
 	return all
 }
 
+// accept admits clients until Stop, and then those that wait in the queue.
 func (p *Proxy) accept() {
 	failing := false
-	for {
+	for rounds := 0; ; {
 		conn, err := p.o.Listener.Accept()
 		if err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) && hasQueue(p.o.Listener) && rounds < acceptRounds && p.acceptFor(acceptGrace) {
+				rounds++
+				continue
+			}
 			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
-				return // Stop
+				return
 			}
 			if !failing {
 				p.o.Logger.Error("cannot accept connections", "error", err)

@@ -4,6 +4,8 @@ import (
 	"net"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"fulcrum/loop"
 )
 
@@ -18,4 +20,19 @@ func quiesce(l net.Listener) {
 	if raw, err := s.SyscallConn(); err == nil {
 		raw.Control(func(fd uintptr) { loop.RefuseHandshakes(int(fd)) })
 	}
+}
+
+// hasQueue reports whether connections wait to be accepted.
+func hasQueue(l net.Listener) (some bool) {
+	s, ok := l.(syscall.Conn)
+	if !ok {
+		return false
+	}
+	if raw, err := s.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) {
+			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			some = n > 0
+		})
+	}
+	return some
 }

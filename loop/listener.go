@@ -10,7 +10,7 @@ import (
 const (
 	acceptBatch = 64                     // connections accepted in one turn
 	acceptPause = 100 * time.Millisecond // until the next try when descriptors have run out
-	drainWindow = 100 * time.Millisecond // for handshakes under way to end
+	drainWindow = 100 * time.Millisecond // without a connection, until all handshakes under way have ended
 	sayAgain    = time.Minute            // between two messages on descriptors
 )
 
@@ -33,7 +33,7 @@ type Listener struct {
 	timer   timer
 
 	draining bool
-	deadline time.Duration // when a drain ends
+	deadline time.Duration // when a drain may end
 	said     time.Duration // when it was last said that descriptors ran out; 0: never
 }
 
@@ -84,26 +84,30 @@ func (ln *Listener) discard() { ln.Close() }
 // level-triggered: what a batch leaves in the queue comes up in the next turn.
 func (ln *Listener) event(uint32) { ln.accept(acceptBatch) }
 
-func (ln *Listener) accept(most int) {
+// accept takes connections off the queue. It reports false when descriptors have
+// run out, and is called again then.
+func (ln *Listener) accept(most int) bool {
 	for range most {
 		if ln.fd < 0 {
-			return
+			break
 		}
 		fd, from, err := rawAccept(ln.fd)
 		switch {
 		case err == nil:
 			ln.accepted(fd, from)
 		case err == unix.EAGAIN:
-			return
+			return true
 		case Exhausted(err):
 			ln.pause(err)
-			return
+			return false
 		}
 		// Any other error belongs to a connection that is gone already.
 	}
+	return true
 }
 
 func (ln *Listener) accepted(fd int, from netip.AddrPort) {
+	ln.deadline = ln.loop.now + drainWindow
 	c, err := ln.loop.Adopt(fd, nil)
 	if err != nil {
 		ln.loop.log.Error("an accepted connection is closed", "error", err)
@@ -123,16 +127,20 @@ func (ln *Listener) pause(err error) {
 	ln.loop.timers.start(&ln.timer, ln.loop.now+acceptPause)
 }
 
-// expired ends a pause or a drain.
+// expired ends a pause, or a drain once nothing has come in for a while.
 func (ln *Listener) expired() {
-	if !ln.draining || ln.loop.now < ln.deadline {
+	switch {
+	case !ln.draining || ln.loop.now < ln.deadline:
 		rawEpollModify(ln.loop.epfd, ln.fd, ln.loop.sources.event(ln.slot, unix.EPOLLIN))
 		if ln.draining {
 			ln.loop.timers.start(&ln.timer, ln.deadline)
 		}
-		return
+	case !ln.accept(2 * backlog):
+		// Those left in the queue are waiting for descriptors.
+	case ln.loop.now < ln.deadline:
+		ln.loop.timers.start(&ln.timer, ln.deadline)
+	default:
+		ln.Close()
+		ln.loop.guarded(func() { ln.handler.Stopped(ln) })
 	}
-	ln.accept(2 * backlog)
-	ln.Close()
-	ln.loop.guarded(func() { ln.handler.Stopped(ln) })
 }
