@@ -127,20 +127,28 @@ func (c *Checker) watch(ctx context.Context, s *pool.Server) {
 func (c *Checker) check(ctx context.Context, s *pool.Server, state *State) {
 	started := time.Now()
 	timed, cancel := context.WithTimeout(ctx, c.options.Timeout)
-	reason, passed := c.probe(timed, s)
+	found := c.probe(timed, s)
 	cancel()
 	if ctx.Err() != nil {
 		return // stopped in the middle: what it found means nothing
 	}
+	if found.void {
+		if !state.void {
+			c.options.Logger.Warn("server could not be checked and stays as it is", "pool", c.pool.Name(), "server", s.Address(), "reason", found.reason)
+		}
+		state.void = true
+		return
+	}
+	state.void = false
 	ended := time.Now()
-	changed := state.Apply(passed)
+	changed := state.Apply(found.passed)
 	if changed {
 		state.since = ended
 	}
 	c.pool.SetHealth(s, pool.Health{
 		Healthy: state.Healthy,
-		Passed:  passed,
-		Reason:  reason,
+		Passed:  found.passed,
+		Reason:  found.reason,
 		At:      ended,
 		Took:    ended.Sub(started),
 		Since:   state.since,
@@ -148,7 +156,7 @@ func (c *Checker) check(ctx context.Context, s *pool.Server, state *State) {
 	if !changed {
 		return
 	}
-	if log := c.options.Logger.With("pool", c.pool.Name(), "server", s.Address(), "reason", reason); state.Healthy {
+	if log := c.options.Logger.With("pool", c.pool.Name(), "server", s.Address(), "reason", found.reason); state.Healthy {
 		log.Info("server is healthy")
 	} else {
 		log.Warn("server is not healthy")

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"fulcrum/pool"
@@ -20,17 +21,23 @@ const (
 	maxReason    = 200      // bytes of a reason that comes from what a server sent
 )
 
-// probe checks a server once, within the deadline of ctx, and says in words what
-// it found.
-type probe func(ctx context.Context, s *pool.Server) (reason string, passed bool)
+// probe checks a server once, within the deadline of ctx.
+type probe func(ctx context.Context, s *pool.Server) finding
+
+// finding is what a probe found.
+type finding struct {
+	reason string // in words
+	passed bool
+	void   bool // this machine could not even ask: it says nothing about the server
+}
 
 func newProbe(o Options) probe {
 	if o.Path == "" {
-		return func(ctx context.Context, s *pool.Server) (string, bool) {
+		return func(ctx context.Context, s *pool.Server) finding {
 			return describe(o, "connected", probeTCP(ctx, s))
 		}
 	}
-	return func(ctx context.Context, s *pool.Server) (string, bool) {
+	return func(ctx context.Context, s *pool.Server) finding {
 		status, err := probeHTTP(ctx, s, o.Path)
 		if err == nil && !includes(o.Status, status) {
 			err = fmt.Errorf("status %d, expected %s", status, rangesText(o.Status))
@@ -88,22 +95,35 @@ func readStatus(conn net.Conn, request *http.Request) (status int, err error) {
 }
 
 // describe turns the outcome of a probe into words for people.
-func describe(o Options, passed string, err error) (reason string, ok bool) {
+func describe(o Options, passed string, err error) finding {
 	var operation *net.OpError
 	var call *os.SyscallError
 	switch {
 	case err == nil:
-		return passed, true
+		return finding{reason: passed, passed: true}
+	case exhausted(err):
+		return finding{reason: "could not check: " + clip(err.Error()), void: true}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		return fmt.Sprintf("no answer within %s", o.Timeout), false
+		return finding{reason: fmt.Sprintf("no answer within %s", o.Timeout)}
 	case errors.As(err, &call):
-		return call.Err.Error(), false
+		return finding{reason: call.Err.Error()}
 	case errors.As(err, &operation):
-		return operation.Err.Error(), false
+		return finding{reason: operation.Err.Error()}
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return "connection closed before the answer's head was complete", false
+		return finding{reason: "connection closed before the answer's head was complete"}
 	}
-	return clip(err.Error()), false
+	return finding{reason: clip(err.Error())}
+}
+
+// exhausted reports whether an error comes from a want of descriptors, ports or
+// memory on this machine.
+func exhausted(err error) bool {
+	for _, e := range []error{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.EADDRNOTAVAIL} {
+		if errors.Is(err, e) {
+			return true
+		}
+	}
+	return false
 }
 
 // clip bounds a text that may quote what a server sent.

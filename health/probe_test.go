@@ -31,7 +31,8 @@ func probed(t *testing.T, o Options, address string) (reason string, passed bool
 	s := upload(p, address)
 	ctx, cancel := context.WithTimeout(t.Context(), o.Timeout)
 	defer cancel()
-	reason, passed = newProbe(o)(ctx, s)
+	found := newProbe(o)(ctx, s)
+	reason, passed = found.reason, found.passed
 	if reason == "" || len(reason) > maxShown || strings.ContainsFunc(reason, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		t.Errorf("reason of %d bytes is not fit to be shown: %.400q", len(reason), reason)
 	}

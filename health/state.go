@@ -12,6 +12,7 @@ type State struct {
 	checked bool
 	against int // how many results in a row spoke against Healthy
 	since   time.Time
+	void    bool // the last check came to nothing, and that was logged
 }
 
 // Apply takes in a result and reports whether Healthy was decided anew.

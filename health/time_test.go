@@ -16,22 +16,25 @@ import (
 type puppet struct {
 	mu     sync.Mutex
 	fails  map[string]bool             // guarded by mu
+	void   bool                        // guarded by mu: this machine cannot check
 	starts map[string][]time.Time      // guarded by mu
 	takes  func(context.Context) error // how a check goes by; nil: no time
 }
 
-func (p *puppet) probe(ctx context.Context, s *pool.Server) (string, bool) {
+func (p *puppet) probe(ctx context.Context, s *pool.Server) finding {
 	p.mu.Lock()
 	p.starts[s.Address()] = append(p.starts[s.Address()], time.Now())
-	fails := p.fails[s.Address()]
+	fails, void := p.fails[s.Address()], p.void
 	p.mu.Unlock()
-	if p.takes != nil && p.takes(ctx) != nil {
-		return "no answer", false
+	switch {
+	case void:
+		return finding{reason: "too many open files", void: true}
+	case p.takes != nil && p.takes(ctx) != nil:
+		return finding{reason: "no answer"}
+	case fails:
+		return finding{reason: "refused"}
 	}
-	if fails {
-		return "refused", false
-	}
-	return "connected", true
+	return finding{reason: "connected", passed: true}
 }
 
 func (p *puppet) set(address string, fails bool) {
