@@ -13,6 +13,7 @@ import (
 
 	"github.com/valyala/fasthttp"
 
+	"fulcrum/loop"
 	"fulcrum/pool"
 )
 
@@ -172,6 +173,9 @@ func (c *client) request() verdict {
 			return v
 		}
 		c.p.o.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
+		if loop.Exhausted(err) {
+			return c.fail(failure{503, "no more connections can be opened"})
+		}
 		if last = err; !tried.Add(server) {
 			return c.fail(unavailable(pool.ErrNoneReady, last))
 		}

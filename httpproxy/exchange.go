@@ -6,6 +6,7 @@ import (
 	"net"
 	"time"
 
+	"fulcrum/loop"
 	"fulcrum/pool"
 )
 
@@ -32,8 +33,8 @@ func (c *client) attempt(lease *pool.Lease) (verdict, error) {
 	for {
 		u, err := c.p.upstreams.get(lease.Server(), age)
 		if err != nil {
-			if err == errClosed {
-				lease.Release(pool.Served) // the operator's doing
+			if err == errClosed || loop.Exhausted(err) {
+				lease.Release(pool.Served) // the operator's doing, or this machine's
 			}
 			lease.Release(pool.ConnectFailed)
 			return closeNow, err

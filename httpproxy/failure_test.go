@@ -165,6 +165,22 @@ func TestNoServerLeft(t *testing.T) {
 }
 
 // A listener whose queue is full leaves a connect waiting.
+// A machine that cannot open connections says so, and does not blame servers.
+func TestNoConnectionsToBeOpened(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil, origin(t, func(http.ResponseWriter, *http.Request) {}))
+	w.proxy.upstreams.dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} // not this machine's
+	r := w.dial()
+	r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	if resp, body, _ := r.response("GET"); resp.StatusCode != 503 {
+		t.Errorf("got %d %q, want 503", resp.StatusCode, body)
+	}
+	if n := w.failures(0); n != 0 {
+		t.Errorf("the server is blamed for %d failures", n)
+	}
+	w.idle()
+}
+
 func TestConnectThatTimesOut(t *testing.T) {
 	t.Parallel()
 	l, full := fullListener(t)
