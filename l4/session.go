@@ -150,8 +150,9 @@ func (s *session) end(how string) {
 // Failed comes only after a panic here: until the relay begins nothing is read.
 func (s *session) Failed(*loop.Conn, error) { s.close() }
 
-// Data, Ended and Sent never come: before the relay nothing is read or sent.
+// These never come: before the relay nothing is read or sent.
 func (s *session) Data(*loop.Conn, []byte) {}
+func (s *session) Spliced(*loop.Conn, int) {}
 func (s *session) Ended(*loop.Conn)        {}
 func (s *session) Sent(*loop.Conn)         {}
 

@@ -17,6 +17,9 @@ type Handler interface {
 	// Data has come in. The bytes are on loan until Data returns; Send may be
 	// given them, it takes what it must keep.
 	Data(c *Conn, b []byte)
+	// Spliced: n bytes have come in and gone to the connection given to SpliceTo,
+	// as if Data had passed them to its Send.
+	Spliced(c *Conn, n int)
 	// Ended: the other side has sent all it will send. This side may go on.
 	Ended(c *Conn)
 	// Sent: what Send could not pass on at once has gone out by now, or has been
@@ -43,6 +46,9 @@ type Conn struct {
 	offset  int    // how much of unsent has gone out meanwhile
 	failure error  // why sending failed; told when reading has come to its end
 
+	spliceTo *Conn // where bulk may go without passing through the process
+	pipe     *pipe // what was spliced to this connection and is still unsent
+
 	connecting bool // Connected is still to come
 	toLoopback bool // dialled to an address of this machine
 	readable   bool // there may be something to read
@@ -53,6 +59,7 @@ type Conn struct {
 	ended      bool // the end was read
 	endWanted  bool // CloseWrite was called; done once unsent is empty
 	queued     bool // in the loop's list for the next turn
+	bulk       bool // so much comes in that splicing pays
 }
 
 const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPRI | unix.EPOLLET
@@ -118,45 +125,6 @@ func (c *Conn) Resume() {
 	}
 }
 
-// Unsent returns how many bytes given to Send the socket has not taken yet. The
-// caller keeps this small by pausing the source until Sent is called.
-func (c *Conn) Unsent() int { return len(c.unsent) - c.offset }
-
-// Broken reports whether sending has failed, so that Send drops what it is given.
-// Failed is still to come, once the connection is not paused.
-func (c *Conn) Broken() bool { return c.failure != nil }
-
-// Send passes bytes on: at once as far as the socket takes them, the rest as
-// soon as it can. After an error they are dropped, and Failed follows once what
-// the other side sent before has been read. b may be reused afterwards.
-func (c *Conn) Send(b []byte) {
-	if c.fd < 0 || c.failure != nil || len(b) == 0 {
-		return
-	}
-	if c.unsent == nil {
-		n, err := rawSend(int(c.fd), b)
-		if err != nil {
-			c.sendFailed(err)
-			return
-		}
-		if b = b[n:]; len(b) == 0 {
-			return
-		}
-		c.writable = false
-		c.unsent = c.loop.takeBuffer()
-	}
-	c.unsent = append(c.unsent, b...)
-}
-
-// CloseWrite tells the other side, once everything has been sent, that no more
-// will come. Data goes on coming in.
-func (c *Conn) CloseWrite() {
-	c.endWanted = true
-	if c.unsent == nil && c.fd >= 0 {
-		rawShutdown(int(c.fd))
-	}
-}
-
 // Close closes the connection; what is still unsent is dropped. Closing a
 // closed connection does nothing.
 func (c *Conn) Close() {
@@ -210,7 +178,7 @@ func (c *Conn) turn() {
 	if c.connecting && (c.writable || c.hangup) {
 		c.connected()
 	}
-	if c.unsent != nil && c.writable {
+	if c.hasUnsent() && c.writable {
 		c.flush()
 	}
 	if c.readable && !c.paused && !c.ended && !c.connecting {
@@ -242,62 +210,45 @@ func (c *Conn) connected() {
 // read passes on what has come in, up to the budget of one turn.
 func (c *Conn) read() {
 	for budget := readBudget; budget > 0 && !c.paused && c.fd >= 0; {
+		if c.bulk && c.splices() {
+			c.splice()
+			break
+		}
 		n, err := rawReceive(int(c.fd), c.loop.buffer)
-		switch {
-		case err == unix.EAGAIN:
-			c.readable = false
-			return
-		case err != nil:
-			c.fail(err)
-			return
-		case n == 0:
-			c.readable, c.ended = false, true
-			if c.failure == nil {
-				c.handler.Ended(c)
-			}
+		if n == 0 || err != nil {
+			c.readEnd(err)
 			return
 		}
 		budget -= n
 		// A read that was not filled has emptied the socket, and more will be
 		// announced by an event; an end that was announced already will not.
-		c.readable = n == len(c.loop.buffer) || c.hangup
+		filled := n == len(c.loop.buffer)
+		c.readable = filled || c.hangup
+		c.bulk = filled && c.spliceTo != nil
 		c.handler.Data(c, c.loop.buffer[:n])
 		if !c.readable {
 			return
 		}
 	}
-	if c.fd >= 0 && !c.paused {
+	if c.fd >= 0 && c.readable && !c.paused {
 		c.enqueue()
 	}
 }
 
-func (c *Conn) flush() {
-	n, err := rawSend(int(c.fd), c.unsent[c.offset:])
-	if err != nil {
-		c.sendFailed(err)
-		if !c.ended {
-			c.handler.Sent(c)
+// readEnd deals with a read that brought nothing: there is nothing now (EAGAIN),
+// or never again (no error).
+func (c *Conn) readEnd(err error) {
+	switch {
+	case err == unix.EAGAIN:
+		c.readable = false
+	case err != nil:
+		c.fail(err)
+	default:
+		c.readable, c.ended = false, true
+		if c.failure == nil {
+			c.handler.Ended(c)
 		}
-		return
 	}
-	if c.offset += n; c.offset < len(c.unsent) {
-		c.writable = false
-		return
-	}
-	c.dropUnsent()
-	if c.endWanted {
-		rawShutdown(int(c.fd))
-	}
-	c.handler.Sent(c)
-}
-
-// sendFailed remembers why sending failed. What the other side sent before may
-// still be there to be read, so that the failure is told after it.
-func (c *Conn) sendFailed(err error) {
-	c.failure = err
-	c.dropUnsent()
-	c.readable, c.hangup = true, true
-	c.enqueue()
 }
 
 func (c *Conn) fail(err error) {
@@ -322,28 +273,5 @@ func (c *Conn) enqueue() {
 	if !c.queued && c.fd >= 0 {
 		c.queued = true
 		c.loop.unblock = append(c.loop.unblock, c)
-	}
-}
-
-func (c *Conn) dropUnsent() {
-	if c.unsent != nil {
-		c.loop.giveBuffer(c.unsent)
-		c.unsent, c.offset = nil, 0
-	}
-}
-
-// takeBuffer returns an empty buffer that holds what is left of one read.
-func (l *Loop) takeBuffer() []byte {
-	if n := len(l.spare); n > 0 {
-		b := l.spare[n-1]
-		l.spare = l.spare[:n-1]
-		return b
-	}
-	return make([]byte, 0, readSize)
-}
-
-func (l *Loop) giveBuffer(b []byte) {
-	if len(l.spare) < spareBuffers && cap(b) == readSize {
-		l.spare = append(l.spare, b[:0])
 	}
 }

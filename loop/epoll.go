@@ -17,6 +17,9 @@ func (l *Loop) run() {
 		l.turn(n)
 	}
 	l.sources.each(func(s source) { s.discard() })
+	for _, p := range l.pipes {
+		p.close()
+	}
 	unix.Close(l.epfd)
 	unix.Close(l.wake)
 }

@@ -58,16 +58,18 @@ type Loop struct {
 	signaled bool     // guarded by mu: wake is already written to
 
 	// What follows belongs to the loop.
-	now      time.Duration // since start, read once per turn
-	sources  slots
-	events   [eventBatch]unix.EpollEvent
-	buffer   []byte   // what was read last; shared by all connections
-	spare    [][]byte // buffers for unsent bytes, to be used again
-	unblock  []*Conn  // connections with something to do in the next turn
-	resumed  []*Conn  // the list that unblock takes turns with, empty
-	timers   wheel
-	idle     bool // the last raw wait ended empty
-	stopping bool
+	now       time.Duration // since start, read once per turn
+	sources   slots
+	events    [eventBatch]unix.EpollEvent
+	buffer    []byte   // what was read last; shared by all connections
+	spare     [][]byte // buffers for unsent bytes, to be used again
+	pipes     []*pipe  // empty pipes, to be used again
+	pipesOpen int      // those and the ones in use
+	unblock   []*Conn  // connections with something to do in the next turn
+	resumed   []*Conn  // the list that unblock takes turns with, empty
+	timers    wheel
+	idle      bool // the last raw wait ended empty
+	stopping  bool
 }
 
 // New opens a loop. Start must follow, and Stop releases what it holds.

@@ -66,6 +66,21 @@ func rawSend(fd int, b []byte) (int, error) {
 	}
 }
 
+// rawSplice moves up to n bytes between a socket and a pipe. 0 and no error is
+// the end of the stream.
+func rawSplice(from, to, n int) (int, error) {
+	for {
+		moved, _, errno := unix.RawSyscall6(unix.SYS_SPLICE, uintptr(from), 0, uintptr(to), 0,
+			uintptr(n), unix.SPLICE_F_MOVE|unix.SPLICE_F_NONBLOCK)
+		if errno == 0 {
+			return int(moved), nil
+		}
+		if errno != unix.EINTR {
+			return 0, errno
+		}
+	}
+}
+
 func rawShutdown(fd int) {
 	unix.RawSyscall(unix.SYS_SHUTDOWN, uintptr(fd), unix.SHUT_WR, 0)
 }

@@ -108,6 +108,7 @@ func within[T any](t testing.TB, c <-chan T, complaint string) (v T) {
 type hooks struct {
 	connected func(*Conn, error)
 	data      func(*Conn, []byte)
+	spliced   func(*Conn, int)
 	ended     func(*Conn)
 	sent      func(*Conn)
 	failed    func(*Conn, error)
@@ -129,6 +130,12 @@ func (h *hooks) Data(c *Conn, b []byte) {
 func (h *hooks) Ended(c *Conn) {
 	if h.ended != nil {
 		h.ended(c)
+	}
+}
+
+func (h *hooks) Spliced(c *Conn, n int) {
+	if h.spliced != nil {
+		h.spliced(c, n)
 	}
 }
 
@@ -183,6 +190,7 @@ func (d *diary) Data(_ *Conn, b []byte) {
 
 func (d *diary) Connected(_ *Conn, err error) { d.note("connected", err) }
 func (d *diary) Ended(*Conn)                  { d.note("ended", nil) }
+func (d *diary) Spliced(*Conn, int)           { d.note("spliced", nil) }
 func (d *diary) Sent(*Conn)                   { d.note("sent", nil) }
 func (d *diary) Failed(_ *Conn, err error)    { d.note("failed", err) }
 func (d *diary) Expired(*Conn)                { d.note("expired", nil) }

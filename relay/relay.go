@@ -81,6 +81,8 @@ func (p *Pair) Start(client, upstream *loop.Conn, o *Options, owner Owner) {
 	if o.Idle > 0 {
 		client.SetTimer(o.Idle)
 	}
+	client.SpliceTo(upstream)
+	upstream.SpliceTo(client)
 	client.Resume()
 	upstream.Resume()
 }
@@ -95,9 +97,14 @@ func (p *Pair) Close() {
 // Data passes on what one side sent, and holds that side back until the other
 // has taken it.
 func (p *Pair) Data(c *loop.Conn, b []byte) {
+	p.from(c).other.Send(b)
+	p.Spliced(c, len(b))
+}
+
+// Spliced counts what was passed on.
+func (p *Pair) Spliced(c *loop.Conn, n int) {
 	d := p.from(c)
-	d.moved.Add(int64(len(b)))
-	d.other.Send(b)
+	d.moved.Add(int64(n))
 	if d.other.Broken() {
 		return // what goes nowhere does not keep the pair alive
 	}

@@ -1,0 +1,122 @@
+package loop
+
+// Unsent returns how many bytes given to Send the socket has not taken yet. The
+// caller keeps this small by pausing the source until Sent is called.
+func (c *Conn) Unsent() int {
+	n := len(c.unsent) - c.offset
+	if c.pipe != nil {
+		n += c.pipe.held
+	}
+	return n
+}
+
+func (c *Conn) hasUnsent() bool { return c.unsent != nil || c.pipe != nil }
+
+// Broken reports whether sending has failed, so that Send drops what it is given.
+// Failed is still to come, once the connection is not paused.
+func (c *Conn) Broken() bool { return c.failure != nil }
+
+// Send passes bytes on: at once as far as the socket takes them, the rest as
+// soon as it can. After an error they are dropped, and Failed follows once what
+// the other side sent before has been read. b may be reused afterwards.
+func (c *Conn) Send(b []byte) {
+	if c.fd < 0 || c.failure != nil || len(b) == 0 {
+		return
+	}
+	if !c.hasUnsent() {
+		n, err := rawSend(int(c.fd), b)
+		if err != nil {
+			c.sendFailed(err)
+			return
+		}
+		if b = b[n:]; len(b) == 0 {
+			return
+		}
+		c.writable = false
+	}
+	if c.unsent == nil {
+		c.unsent = c.loop.takeBuffer()
+	}
+	c.unsent = append(c.unsent, b...)
+}
+
+// CloseWrite tells the other side, once everything has been sent, that no more
+// will come. Data goes on coming in.
+func (c *Conn) CloseWrite() {
+	c.endWanted = true
+	if !c.hasUnsent() && c.fd >= 0 {
+		rawShutdown(int(c.fd))
+	}
+}
+
+// flush sends what is unsent: what was spliced comes before what Send was given.
+func (c *Conn) flush() {
+	done, err := c.flushPipe()
+	if done && err == nil {
+		done, err = c.flushBuffer()
+	}
+	switch {
+	case err != nil:
+		c.sendFailed(err)
+		if !c.ended {
+			c.handler.Sent(c)
+		}
+	case !done:
+		c.writable = false
+	default:
+		if c.endWanted {
+			rawShutdown(int(c.fd))
+		}
+		c.handler.Sent(c)
+	}
+}
+
+// flushBuffer reports whether nothing is left of what Send was given.
+func (c *Conn) flushBuffer() (done bool, err error) {
+	if c.unsent == nil {
+		return true, nil
+	}
+	n, err := rawSend(int(c.fd), c.unsent[c.offset:])
+	if c.offset += n; err != nil || c.offset < len(c.unsent) {
+		return false, err
+	}
+	c.loop.giveBuffer(c.unsent)
+	c.unsent, c.offset = nil, 0
+	return true, nil
+}
+
+// sendFailed remembers why sending failed. What the other side sent before may
+// still be there to be read, so that the failure is told after it.
+func (c *Conn) sendFailed(err error) {
+	c.failure = err
+	c.dropUnsent()
+	c.readable, c.hangup = true, true
+	c.enqueue()
+}
+
+func (c *Conn) dropUnsent() {
+	if c.unsent != nil {
+		c.loop.giveBuffer(c.unsent)
+		c.unsent, c.offset = nil, 0
+	}
+	if c.pipe != nil {
+		c.loop.givePipe(c.pipe)
+		c.pipe = nil
+	}
+}
+
+// takeBuffer returns an empty buffer that holds what is left of one read.
+func (l *Loop) takeBuffer() []byte {
+	if n := len(l.spare); n > 0 {
+		b := l.spare[n-1]
+		l.spare = l.spare[:n-1]
+		return b
+	}
+	return make([]byte, 0, readSize)
+}
+
+func (l *Loop) giveBuffer(b []byte) {
+	if len(l.spare) < spareBuffers && cap(b) == readSize {
+		l.spare = append(l.spare, b[:0])
+	}
+}

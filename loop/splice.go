@@ -1,0 +1,128 @@
+package loop
+
+import "golang.org/x/sys/unix"
+
+const (
+	pipeSize     = 1 << 20  // bytes that a pipe is asked to hold
+	mostPipes    = 64       // of a loop: more receivers than that which are slow at a time are sent copies
+	sparePipes   = 16       // empty pipes kept for reuse by a loop
+	spliceBudget = 1 << 20  // bytes that one connection may splice in one turn
+	bulkLeast    = readSize // bytes in a turn below which splicing does not pay
+)
+
+// A pipe carries bytes from one socket to another inside the kernel (splice(2)).
+type pipe struct {
+	r, w int
+	held int // bytes in it
+}
+
+// SpliceTo allows that bulk goes from this connection straight to another one on
+// the same loop, which then counts it as Unsent until it is out. Spliced is
+// called in place of Data for as long as much comes in at a time; both may come
+// at any time. It is the same for the other side as bytes passed to Send.
+func (c *Conn) SpliceTo(to *Conn) { c.spliceTo = to }
+
+// splices reports whether the next bytes can be spliced: there is nothing in
+// front of them, and a pipe to be had.
+func (c *Conn) splices() bool {
+	to := c.spliceTo
+	if to.fd < 0 || to.failure != nil || to.hasUnsent() {
+		c.bulk = false
+		return false
+	}
+	to.pipe = c.loop.takePipe()
+	c.bulk = to.pipe != nil
+	return c.bulk
+}
+
+// splice moves bytes until there are no more, the other side takes no more, or
+// the budget of a turn is used up. The pipe goes back as soon as it is empty.
+func (c *Conn) splice() {
+	to, moved := c.spliceTo, 0
+	for moved < spliceBudget && !c.paused && c.fd >= 0 && to.pipe != nil && to.pipe.held == 0 {
+		n, err := rawSplice(int(c.fd), to.pipe.w, pipeSize)
+		if n == 0 || err != nil {
+			c.bulk = moved >= bulkLeast
+			to.givePipeBack()
+			c.readEnd(err)
+			return
+		}
+		moved += n
+		to.pipe.held += n
+		if _, err := to.drainPipe(); err != nil {
+			to.sendFailed(err)
+		}
+		c.handler.Spliced(c, n)
+	}
+	to.givePipeBack()
+}
+
+// flushPipe reports whether nothing is left of what was spliced.
+func (c *Conn) flushPipe() (done bool, err error) {
+	if c.pipe == nil {
+		return true, nil
+	}
+	if done, err = c.drainPipe(); done {
+		c.givePipeBack()
+	}
+	return done, err
+}
+
+// drainPipe sends what is in the pipe and reports whether that was all.
+func (c *Conn) drainPipe() (done bool, err error) {
+	for c.pipe.held > 0 {
+		n, err := rawSplice(c.pipe.r, int(c.fd), c.pipe.held)
+		if err == unix.EAGAIN || err == nil && n == 0 {
+			c.writable = false
+			return false, nil
+		}
+		if err != nil {
+			return false, err
+		}
+		c.pipe.held -= n
+	}
+	return true, nil
+}
+
+// givePipeBack returns a pipe that is empty.
+func (c *Conn) givePipeBack() {
+	if c.pipe != nil && c.pipe.held == 0 {
+		c.loop.givePipe(c.pipe)
+		c.pipe = nil
+	}
+}
+
+// takePipe returns an empty pipe, or nil when the process can have no more.
+func (l *Loop) takePipe() *pipe {
+	if n := len(l.pipes); n > 0 {
+		p := l.pipes[n-1]
+		l.pipes = l.pipes[:n-1]
+		return p
+	}
+	if l.pipesOpen == mostPipes {
+		return nil
+	}
+	var fds [2]int
+	if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+		return nil
+	}
+	// A smaller pipe, where the limit on a user's pipes is reached, does as well.
+	unix.FcntlInt(uintptr(fds[0]), unix.F_SETPIPE_SZ, pipeSize)
+	l.pipesOpen++
+	return &pipe{r: fds[0], w: fds[1]}
+}
+
+// givePipe keeps an empty pipe for reuse, or closes it.
+func (l *Loop) givePipe(p *pipe) {
+	if p.held == 0 && len(l.pipes) < sparePipes {
+		l.pipes = append(l.pipes, p)
+		return
+	}
+	l.pipesOpen--
+	p.close()
+}
+
+func (p *pipe) close() {
+	unix.Close(p.r)
+	unix.Close(p.w)
+}
