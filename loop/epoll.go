@@ -76,7 +76,7 @@ func (l *Loop) wait() int {
 		limit = busyWait
 	}
 	n := rawEpollWait(l.epfd, l.events[:], limit)
-	l.idle = n == 0
+	l.idle = n <= 0 // after an interruption too: the scheduler may have asked for the processor
 	return max(n, 0)
 }
 

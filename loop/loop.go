@@ -16,8 +16,9 @@
 // Underneath is epoll, edge-triggered, each socket registered once. While there
 // is work the loop waits by raw system calls that the Go scheduler never sees:
 // entering and leaving the scheduler on every wait costs a third of the CPU.
-// After an empty millisecond it falls back to an ordinary blocking wait and
-// gives its processor away.
+// After some empty milliseconds it falls back to an ordinary blocking wait and
+// gives its processor away. Until then it keeps it, so the process should have
+// one processor (GOMAXPROCS) more than loops.
 package loop
 
 import (
@@ -35,7 +36,11 @@ const (
 	eventBatch = 256       // events taken in one wait
 	readSize   = 64 << 10  // the read buffer shared by a loop's connections
 	readBudget = 256 << 10 // bytes that one connection may read in one turn
-	busyWait   = 1         // ms of raw wait before the loop blocks
+
+	// busyWait is how many ms of raw wait come before the loop blocks. A timer
+	// that is due before the kernel's own tick (1 to 10 ms) would have to be set
+	// in the hardware for every single wait.
+	busyWait = 10
 
 	spareBuffers = 64 // buffers kept for reuse by a loop
 )

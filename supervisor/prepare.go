@@ -111,13 +111,22 @@ func healthOptions(c *config.Health, log *slog.Logger) health.Options {
 	return o
 }
 
+// processors returns how many processors the process was given, and sees to it
+// that Go has one more: a busy loop keeps its own, and health checks, the admin
+// listener and http must not wait for it.
+var processors = sync.OnceValue(func() int {
+	n := runtime.GOMAXPROCS(0)
+	runtime.GOMAXPROCS(n + 1)
+	return n
+})
+
 // prepareLoops makes a loop for each processor, if any listener needs them.
 func (r *running) prepareLoops() error {
 	for _, l := range r.config.Listeners {
 		if l.Protocol != config.ProtocolTCP {
 			continue
 		}
-		for range runtime.GOMAXPROCS(0) {
+		for range processors() {
 			lp, err := loop.New(r.log)
 			if err != nil {
 				return fmt.Errorf("cannot make an event loop: %w", err)
