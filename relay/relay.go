@@ -97,20 +97,26 @@ func (p *Pair) Close() {
 // Data passes on what one side sent, and holds that side back until the other
 // has taken it.
 func (p *Pair) Data(c *loop.Conn, b []byte) {
-	p.from(c).other.Send(b)
-	p.Spliced(c, len(b))
+	d := p.from(c)
+	d.moved.Add(int64(len(b)))
+	d.other.Send(b)
+	p.passedOn(d)
 }
 
-// Spliced counts what was passed on.
+// Spliced does what Data does, for bytes that went to the other side already.
 func (p *Pair) Spliced(c *loop.Conn, n int) {
 	d := p.from(c)
 	d.moved.Add(int64(n))
+	p.passedOn(d)
+}
+
+func (p *Pair) passedOn(d *direction) {
 	if d.other.Broken() {
 		return // what goes nowhere does not keep the pair alive
 	}
-	p.lastMoved = c.Loop().Now()
+	p.lastMoved = d.Loop().Now()
 	if d.other.Unsent() > 0 {
-		c.Pause()
+		d.Pause()
 	}
 }
 
