@@ -92,11 +92,7 @@ func listServers(c *cli.Context) error {
 }
 
 func uploadServer(c *cli.Context) error {
-	api, err := newClient(c)
-	if err != nil {
-		return err
-	}
-	server, err := oneServer(c)
+	api, server, err := oneServer(c)
 	if err != nil {
 		return err
 	}
@@ -124,11 +120,7 @@ func uploadServer(c *cli.Context) error {
 }
 
 func deleteServer(c *cli.Context) error {
-	api, err := newClient(c)
-	if err != nil {
-		return err
-	}
-	server, err := oneServer(c)
+	api, server, err := oneServer(c)
 	if err != nil {
 		return err
 	}
@@ -156,13 +148,14 @@ func asMistake(err error) error {
 	return err
 }
 
-// oneServer returns the one argument, and lets flags stand behind it only by
-// saying clearly that they cannot.
-func oneServer(c *cli.Context) (string, error) {
+// oneServer returns the client and the one argument. Flags stand in front of it:
+// behind it they would be taken for more arguments, which is refused.
+func oneServer(c *cli.Context) (api *client.Client, server string, err error) {
 	if c.NArg() != 1 {
-		return "", usagef("expected one server's address behind the flags, got %d arguments; e.g. %s", c.NArg(), c.Command.UsageText)
+		return nil, "", usagef("expected one server's address behind the flags, got %d arguments; e.g. %s", c.NArg(), c.Command.UsageText)
 	}
-	return c.Args().First(), nil
+	api, err = newClient(c)
+	return api, c.Args().First(), err
 }
 
 func printJSON(w io.Writer, v any) error {
