@@ -80,8 +80,7 @@ func (c *Conn) flushBuffer() (done bool, err error) {
 	if c.offset += n; err != nil || c.offset < len(c.unsent) {
 		return false, err
 	}
-	c.loop.giveBuffer(c.unsent)
-	c.unsent, c.offset = nil, 0
+	c.dropBuffer()
 	return true, nil
 }
 
@@ -94,10 +93,14 @@ func (c *Conn) sendFailed(err error) {
 	c.enqueue()
 }
 
+func (c *Conn) dropBuffer() {
+	c.loop.giveBuffer(c.unsent)
+	c.unsent, c.offset = nil, 0
+}
+
 func (c *Conn) dropUnsent() {
 	if c.unsent != nil {
-		c.loop.giveBuffer(c.unsent)
-		c.unsent, c.offset = nil, 0
+		c.dropBuffer()
 	}
 	if c.pipe != nil {
 		c.loop.givePipe(c.pipe)
