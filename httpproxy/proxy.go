@@ -203,11 +203,12 @@ func (p *Proxy) accept() {
 	for rounds := 0; ; {
 		conn, err := p.o.Listener.Accept()
 		if err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) && hasQueue(p.o.Listener) && rounds < acceptRounds && p.acceptFor(acceptGrace) {
+			stopping := errors.Is(err, os.ErrDeadlineExceeded)
+			if stopping && hasQueue(p.o.Listener) && rounds < acceptRounds && p.acceptFor(acceptGrace) {
 				rounds++
 				continue
 			}
-			if errors.Is(err, net.ErrClosed) || errors.Is(err, os.ErrDeadlineExceeded) {
+			if stopping || errors.Is(err, net.ErrClosed) {
 				return
 			}
 			if !failing {
@@ -254,8 +255,7 @@ func (p *Proxy) reap() {
 	}
 }
 
-// acquire chooses a server, waiting for the pool's first check results if it
-// must. The caller releases the lease.
+// acquire chooses a server, waiting for the pool's first checks if it must. The caller releases the lease.
 func (p *Proxy) acquire(tried *pool.Tried) (pool.Lease, error) {
 	var late <-chan time.Time
 	for {

@@ -52,7 +52,7 @@ type upstream struct {
 	watch    func() bool   // whether the client is gone; nil: nobody looks
 	patience time.Duration // how long one Read may take
 	stall    time.Duration // how long one Write may take
-	headBy   atomic.Int64  // when the head has to be there, in Unix nanoseconds, or one of the two below
+	headBy   atomic.Int64  // when the head has to be there, in Unix nanoseconds, or headCame or headNotYet
 }
 
 func (u *upstream) Read(p []byte) (int, error) {
