@@ -6,11 +6,13 @@ import (
 	"time"
 )
 
+// MaxServers is how many servers a pool may have, from a config or uploaded.
+const MaxServers = 10000
+
 // How many of each a config may have.
 const (
 	maxListeners = 1000
 	maxPools     = 1000
-	maxServers   = 10000 // in one pool
 	maxStatus    = 32
 	maxName      = 64
 	maxPath      = 2048

@@ -148,7 +148,7 @@ func (p *problems) completePools(pools []Pool, at *place) {
 
 func (p *problems) completeServers(servers []Server, at *place) {
 	seen := make(map[string]int, len(servers))
-	for i := range servers[:p.atMost(at, len(servers), maxServers)] {
+	for i := range servers[:p.atMost(at, len(servers), MaxServers)] {
 		s, at := &servers[i], at.item(i)
 		if at.bad() {
 			continue

@@ -21,7 +21,7 @@ type session struct {
 	from     netip.AddrPort
 	lease    pool.Lease
 	tried    pool.Tried
-	waiter   *pool.Waiter // while the pool has no check results
+	waiter   *pool.Waiter // while the pool's first checks are awaited
 	pair     relay.Pair
 	over     bool
 

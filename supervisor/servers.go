@@ -10,10 +10,8 @@ import (
 	"fulcrum/pool"
 )
 
-const (
-	drainPoll  = 20 * time.Millisecond // between two looks at whether a deleted server has finished
-	maxServers = 10000                 // in a pool, as in a config
-)
+// drainPoll is the time between two looks at whether a deleted server has finished.
+const drainPoll = 20 * time.Millisecond
 
 // serverKey identifies a server across pools.
 type serverKey struct{ pool, address string }
@@ -80,8 +78,8 @@ func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created
 	if s.stopping.Load() {
 		return false, "", admin.Conflict("the balancer is stopping")
 	}
-	if p.Find(address) == nil && len(p.Servers()) >= maxServers {
-		return false, "", admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), maxServers)
+	if p.Find(address) == nil && len(p.Servers()) >= config.MaxServers {
+		return false, "", admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), config.MaxServers)
 	}
 	key := serverKey{p.Name(), address}
 	revived := s.removals[key] != nil
