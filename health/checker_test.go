@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -122,11 +123,8 @@ func TestAddressChangesUnderTheSameName(t *testing.T) {
 	good, bad := script(t, func(net.Conn) {}), refused(t)
 	w := newWorld(t, eager(""))
 	to := func(resolved string) {
-		spec := pool.ServerSpec{Address: "app.example:80"}
-		if err := spec.Resolved.UnmarshalText([]byte(resolved)); err != nil {
-			t.Fatal(err)
-		}
-		w.Pool.Upload(spec)
+		at := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(resolved))
+		w.Pool.Upload(pool.ServerSpec{Address: "app.example:80", Resolved: at})
 		w.Reconcile()
 	}
 	to(good)

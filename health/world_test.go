@@ -125,7 +125,7 @@ func upload(p *pool.Pool, address string) *pool.Server {
 	if err != nil {
 		resolved = netip.MustParseAddrPort("127.0.0.1:1")
 	}
-	s, _ := p.Upload(pool.ServerSpec{Address: address, Resolved: resolved})
+	s, _ := p.Upload(pool.ServerSpec{Address: address, Resolved: net.TCPAddrFromAddrPort(resolved)})
 	return s
 }
 

@@ -72,7 +72,7 @@ func newWorld(t *testing.T, change func(*Options), addresses ...string) *world {
 }
 
 func (w *world) add(address string) *pool.Server {
-	s, _ := w.pool.Upload(pool.ServerSpec{Address: address, Resolved: netip.MustParseAddrPort(address)})
+	s, _ := w.pool.Upload(pool.ServerSpec{Address: address, Resolved: mustAddr(address)})
 	w.pool.SetHealth(s, pool.Health{Healthy: true, At: time.Now()})
 	return s
 }
@@ -251,7 +251,7 @@ func closedPort(t *testing.T) string {
 	return l.Addr().String()
 }
 
-func mustAddr(s string) netip.AddrPort { return netip.MustParseAddrPort(s) }
+func mustAddr(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
 
 // fullListener is an address that neither accepts nor refuses: its queue of
 // connections is full.

@@ -129,7 +129,7 @@ func (w *world) serve(spec pool.ServerSpec, serve func(*net.TCPConn)) *pool.Serv
 		mu.Unlock()
 		all.Wait()
 	})
-	spec.Resolved = ln.Addr().(*net.TCPAddr).AddrPort()
+	spec.Resolved = ln.Addr()
 	return w.healthy(spec)
 }
 
@@ -155,7 +155,7 @@ func (w *world) refusing() *pool.Server {
 }
 
 // bind returns a socket bound to a port of its own.
-func (w *world) bind() (fd int, at netip.AddrPort) {
+func (w *world) bind() (fd int, at *net.TCPAddr) {
 	w.t.Helper()
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -169,7 +169,7 @@ func (w *world) bind() (fd int, at netip.AddrPort) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	return fd, netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), uint16(sa.(*unix.SockaddrInet4).Port))
+	return fd, &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: sa.(*unix.SockaddrInet4).Port}
 }
 
 // silent adds a server that accepts nothing and whose backlog is full, so that

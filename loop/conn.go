@@ -2,7 +2,8 @@ package loop
 
 import (
 	"errors"
-	"net/netip"
+	"fmt"
+	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -81,8 +82,12 @@ func (l *Loop) Adopt(fd int, h Handler) (*Conn, error) {
 // Dial begins to connect to a TCP address. Connected follows, never before Dial
 // has returned; there is no deadline other than the kernel's, so set a timer.
 // The connection begins paused. After an error nothing follows.
-func (l *Loop) Dial(to netip.AddrPort, h Handler) (*Conn, error) {
-	fd, err := connectTCP(to)
+func (l *Loop) Dial(to net.Addr, h Handler) (*Conn, error) {
+	tcp, ok := to.(*net.TCPAddr)
+	if !ok {
+		return nil, fmt.Errorf("connect to %v: not a TCP address", to)
+	}
+	fd, err := connectTCP(tcp.AddrPort())
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +96,7 @@ func (l *Loop) Dial(to netip.AddrPort, h Handler) (*Conn, error) {
 		return nil, err
 	}
 	c.connecting = true
-	c.toLoopback = to.Addr().Unmap().IsLoopback()
+	c.toLoopback = tcp.IP.IsLoopback()
 	return c, nil
 }
 

@@ -199,7 +199,7 @@ func TestEventsOfAClosedConnectionReachNobody(t *testing.T) {
 			slot := (*victim).slot
 			(*victim).Close()
 			var err error
-			if heir, err = w.Dial(to, d); err != nil {
+			if heir, err = w.Dial(net.TCPAddrFromAddrPort(to), d); err != nil {
 				t.Errorf("dial: %v", err)
 			}
 			if heir.slot != slot {

@@ -73,7 +73,7 @@ func (w *world) open(h Handler) (*Conn, *net.TCPConn) {
 	var c *Conn
 	w.do(func() {
 		var err error
-		c, err = w.Dial(w.port.Addr().(*net.TCPAddr).AddrPort(), &hooks{
+		c, err = w.Dial(w.port.Addr(), &hooks{
 			connected: func(c *Conn, err error) { c.SetHandler(h); connected <- err },
 		})
 		if err != nil {

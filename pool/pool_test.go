@@ -1,7 +1,7 @@
 package pool
 
 import (
-	"net/netip"
+	"net"
 	"testing"
 )
 
@@ -28,7 +28,7 @@ func TestNewKnowsItsAlgorithms(t *testing.T) {
 
 func TestUploadCreatesThenUpdates(t *testing.T) {
 	w := newWorld(t, LeastConnections)
-	old, moved := netip.MustParseAddrPort("127.0.0.1:9001"), netip.MustParseAddrPort("[::1]:9001")
+	var old, moved net.Addr = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9001}, &net.UnixAddr{Name: "/run/a.sock", Net: "unix"}
 	server, created := w.Upload(ServerSpec{Address: "a.test:9001", Resolved: old})
 	same(t, "created", created, true)
 	same(t, "weight left out", w.Status()[0].Weight, 1)

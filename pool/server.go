@@ -1,7 +1,7 @@
 package pool
 
 import (
-	"net/netip"
+	"net"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -11,10 +11,10 @@ import (
 
 // A ServerSpec says what the operator wants of a server.
 type ServerSpec struct {
-	Address        string         // host:port as the operator wrote it; its identity within the pool
-	Resolved       netip.AddrPort // where Address leads
-	Weight         int            // its share relative to the others; 0 means 1
-	MaxConnections int            // no more active than this; 0 means no limit
+	Address        string   // as the operator wrote it; its identity within the pool
+	Resolved       net.Addr // where Address leads: a *net.TCPAddr or *net.UnixAddr that nobody changes; nil while that is not known
+	Weight         int      // its share relative to the others; 0 means 1
+	MaxConnections int      // no more active than this; 0 means no limit
 }
 
 // A Server is one address in a pool. It is created by Pool.Upload and keeps
@@ -23,7 +23,7 @@ type Server struct {
 	address string
 	suspect chan struct{}
 
-	resolved atomic.Pointer[netip.AddrPort]
+	resolved atomic.Pointer[net.Addr]
 
 	// Guarded by the pool's mutex.
 	spec     ServerSpec
@@ -69,8 +69,8 @@ func newServer(address string) *Server {
 // Address returns the server's host:port.
 func (s *Server) Address() string { return s.address }
 
-// Resolved returns where connections to the server go.
-func (s *Server) Resolved() netip.AddrPort { return *s.resolved.Load() }
+// Resolved returns where connections to the server go, nil while that is not known.
+func (s *Server) Resolved() net.Addr { return *s.resolved.Load() }
 
 // Active returns how many connections or requests are in flight on the server.
 func (s *Server) Active() int64 { return s.active.Load() }

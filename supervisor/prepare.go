@@ -226,8 +226,8 @@ func (r *running) pool(name string) *poolInUse {
 }
 
 // resolveAll resolves the addresses of servers, side by side.
-func resolveAll(ctx context.Context, servers []config.Server) (resolved []netip.AddrPort, problems []error) {
-	resolved = make([]netip.AddrPort, len(servers))
+func resolveAll(ctx context.Context, servers []config.Server) (resolved []net.Addr, problems []error) {
+	resolved = make([]net.Addr, len(servers))
 	failed := make([]error, len(servers))
 	var all sync.WaitGroup
 	turns := make(chan struct{}, 16)
@@ -248,24 +248,24 @@ func resolveAll(ctx context.Context, servers []config.Server) (resolved []netip.
 }
 
 // resolve finds where host:port leads; of several addresses the first one.
-func resolve(ctx context.Context, address string) (netip.AddrPort, error) {
+func resolve(ctx context.Context, address string) (net.Addr, error) {
 	if literal, err := netip.ParseAddrPort(address); err == nil {
-		return literal, nil
+		return net.TCPAddrFromAddrPort(literal), nil
 	}
 	host, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("server %q: %w", address, err)
+		return nil, fmt.Errorf("server %q: %w", address, err)
 	}
 	number, err := net.DefaultResolver.LookupPort(ctx, "tcp", port)
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("server %q: %w", address, err)
+		return nil, fmt.Errorf("server %q: %w", address, err)
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err == nil && len(ips) == 0 {
 		err = errors.New("the name has no address")
 	}
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("server %q: %w", address, err)
+		return nil, fmt.Errorf("server %q: %w", address, err)
 	}
-	return netip.AddrPortFrom(ips[0].Unmap(), uint16(number)), nil
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ips[0].Unmap(), uint16(number))), nil
 }
