@@ -10,16 +10,21 @@ import (
 
 // What addresses look like, for messages.
 const (
-	serverForm = `"host:port" or "http://host:port"`
-	listenForm = `"host:port" or ":port" with an IP address or localhost as the host`
+	tcpForm    = `"host:port" or "http://host:port"`
+	unixForm   = `"unix:/absolute/path"`
+	serverForm = `"host:port", "http://host:port" or ` + unixForm
+	listenForm = `"host:port" or ":port" with an IP address or localhost as the host, or ` + unixForm
 )
 
-// ParseServer returns the host:port of a server that is given as
-// "http://host:port", "http://host" (port 80) or "host:port". IP addresses come
-// back in their canonical form, names in lower case, so that equal servers are
-// equal strings. The error says what is allowed; it never repeats a password.
-// The name is not looked up.
+// ParseServer returns the canonical address of a server: host:port of one that
+// is given as "http://host:port", "http://host" (port 80) or "host:port", and
+// "unix:/absolute/path" as it is. IP addresses come back in their canonical
+// form, names in lower case, so that equal servers are equal strings. The error
+// says what is allowed; it never repeats a password. No name is looked up.
 func ParseServer(s string) (address string, err error) {
+	if path, ok := unixPath(s); ok {
+		return parseUnix(s, path)
+	}
 	if strings.Contains(s, "@") {
 		return "", fmt.Errorf("a user or password is not allowed in a server's address; use %s", serverForm)
 	}
@@ -35,7 +40,7 @@ func ParseServer(s string) (address string, err error) {
 		}
 	}
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
-		return "", fmt.Errorf("%s has a path or query, %s; use %s without one", quote(s), quote(rest[i:]), serverForm)
+		return "", fmt.Errorf("%s has a path or query, %s; use %s without one", quote(s), quote(rest[i:]), tcpForm)
 	}
 	host, port, err := split(rest, standard, serverForm)
 	if err != nil {
@@ -51,53 +56,6 @@ func ParseServer(s string) (address string, err error) {
 	}
 	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
 }
-
-// parseListen returns the canonical form of an address to listen on.
-func parseListen(s string) (l listenAddress, err error) {
-	if strings.Contains(s, "://") {
-		return l, fmt.Errorf("%s has a scheme; use %s", quote(s), listenForm)
-	}
-	host, port, err := split(s, "", listenForm)
-	if err != nil {
-		return l, err
-	}
-	l = listenAddress{strings.ToLower(host), port}
-	if l.host == "" || l.host == "localhost" {
-		return l, nil
-	}
-	ip, err := netip.ParseAddr(host)
-	if err != nil {
-		return l, fmt.Errorf("%s has the host %s; use %s", quote(s), quote(host), listenForm)
-	}
-	l.host = ip.String()
-	return l, nil
-}
-
-// A listenAddress is an address to listen on in canonical form.
-type listenAddress struct {
-	host string // an IP address, "localhost", or "" for all addresses
-	port uint16 // 0: a free one
-}
-
-func (l listenAddress) String() string {
-	return net.JoinHostPort(l.host, strconv.Itoa(int(l.port)))
-}
-
-// overlaps reports whether the two cannot be listened on both.
-func (l listenAddress) overlaps(other listenAddress) bool {
-	if l.port != other.port || l.port == 0 {
-		return false
-	}
-	return l.host == other.host || l.wildcard() || other.wildcard() ||
-		l.host == "localhost" && other.loopback() || other.host == "localhost" && l.loopback()
-}
-
-func (l listenAddress) wildcard() bool {
-	return l.host == "" || l.host == "0.0.0.0" || l.host == "::"
-}
-
-// loopback reports whether localhost may lead here.
-func (l listenAddress) loopback() bool { return l.host == "127.0.0.1" || l.host == "::1" }
 
 // split takes "host:port" apart, without judging a host that is not in
 // brackets. A missing port is the standard one; if that is "" it is an error.

@@ -62,6 +62,24 @@ func TestParseServer(t *testing.T) {
 		"ä:80":                 "",
 		"a\x00:80":             "",
 		"a]:80":                "",
+		"unix:/run/a.sock":     "unix:/run/a.sock",
+		"UNIX:/run/A b@1":      "unix:/run/A b@1",
+		"unix:/" + long[:106]:  "unix:/" + long[:106],
+		"unix:/" + long[:107]:  "",
+		"unix:80":              "unix:80", // a host of that name
+		"unix:0":               "",
+		"unix:":                "",
+		"unix:/":               "",
+		"unix://":              "",
+		"unix:a.sock":          "",
+		"unix:./a.sock":        "",
+		"unix:@a":              "",
+		"unix:///run/a.sock":   "",
+		"unix:/run/../a.sock":  "",
+		"unix:/run/a.sock/":    "",
+		"unix:/run/a\x00":      "",
+		"unix:/run/a\xff":      "",
+		"http://unix:/run/a":   "",
 	} {
 		got, err := ParseServer(in)
 		if got != want || (err == nil) != (want != "") {
@@ -72,9 +90,12 @@ func TestParseServer(t *testing.T) {
 
 func TestParseServerSaysWhatIsAllowed(t *testing.T) {
 	for in, want := range map[string]string{
-		"https://a": `"https://a": TLS to servers is not supported yet; use http://`,
-		"a":         `"a" has no port; use "host:port" or "http://host:port"`,
-		"::1:80":    `"::1:80" has more than one colon; put an IPv6 address in brackets, "[address]:port"`,
+		"https://a":      `"https://a": TLS to servers is not supported yet; use http://`,
+		"a":              `"a" has no port; use "host:port", "http://host:port" or "unix:/absolute/path"`,
+		"::1:80":         `"::1:80" has more than one colon; put an IPv6 address in brackets, "[address]:port"`,
+		"unix:///run//a": `"unix:///run//a" is not the shortest form of its path; use "unix:/run/a"`,
+		"unix:@a":        `"unix:@a" has no absolute path; use "unix:/absolute/path"`,
+		"unix:/..":       `"unix:/.." names no file; use "unix:/absolute/path"`,
 	} {
 		_, err := ParseServer(in)
 		checkError(t, err, want)
@@ -112,6 +133,10 @@ func TestListenAddressesOverlap(t *testing.T) {
 		{"localhost:80", "[::1]:80", true},
 		{"localhost:80", "127.0.0.2:80", false},
 		{"127.0.0.1:80", "[::ffff:127.0.0.1]:80", true},
+		{"unix:/a", "UNIX:/a", true},
+		{"unix:/a", "unix:/b", false},
+		{"unix:/a", ":0", false},
+		{"unix:/a", ":80", false},
 	} {
 		a, errA := parseListen(test.a)
 		b, errB := parseListen(test.b)

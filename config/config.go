@@ -25,107 +25,20 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strconv"
 	"time"
-)
-
-// The protocols of a listener.
-const (
-	ProtocolTCP  = "tcp"
-	ProtocolHTTP = "http"
-)
-
-// The algorithms of a pool.
-const (
-	AlgorithmLeastConnections = "least_connections"
-	AlgorithmRoundRobin       = "round_robin"
-)
-
-// What is used where a Config says nothing.
-const (
-	DefaultAlgorithm       = AlgorithmLeastConnections
-	DefaultWeight          = 1
-	DefaultConnectTimeout  = 5 * time.Second
-	DefaultResponseTimeout = 60 * time.Second
-	DefaultDrainTimeout    = 30 * time.Second
-	DefaultIdleTimeoutTCP  = time.Hour
-	DefaultIdleTimeoutHTTP = 60 * time.Second
-	DefaultHeaderTimeout   = 30 * time.Second
-	DefaultShutdownTimeout = 30 * time.Second
-	DefaultHealthInterval  = 5 * time.Second
-	DefaultHealthTimeout   = 2 * time.Second // or the interval, if that is shorter
-	DefaultRise            = 2
-	DefaultFall            = 3
-	DefaultAdminAddress    = "127.0.0.1:9900"
 )
 
 // maxFile is how many bytes a file may have.
 const maxFile = 8 << 20
 
-// Protocols returns the protocols that a listener may have.
-func Protocols() []string { return []string{ProtocolTCP, ProtocolHTTP} }
-
-// Algorithms returns the algorithms that a pool may have.
-func Algorithms() []string { return []string{AlgorithmLeastConnections, AlgorithmRoundRobin} }
-
 // A Config is everything that the balancer is told. Every duration in it is
-// from 1ms to 720h, every name 1 to 64 of the characters A-Z a-z 0-9 _ . -
+// from 1ms to 720h where the field says no other, every name 1 to 64 of the characters A-Z a-z 0-9 _ . -
 type Config struct {
 	Listeners       []Listener    // 1 to 1000
 	Pools           []Pool        // at most 1000; one that no listener feeds is allowed
 	Admin           *Admin        // nil: no admin listener
 	ShutdownTimeout time.Duration // how long work in flight may go on when stopping; 0 means DefaultShutdownTimeout
-}
-
-// A Listener is an address that clients connect to, feeding a pool.
-type Listener struct {
-	Name          string        // required, unique among the listeners
-	Protocol      string        // required, one of Protocols
-	Address       string        // required, "host:port" or ":port" with an IP address or localhost; port 0: the system picks a free one
-	Pool          string        // required, the name of one of the pools
-	IdleTimeout   time.Duration // tcp: no byte either way; http: between requests. 0 means DefaultIdleTimeoutTCP or DefaultIdleTimeoutHTTP
-	HeaderTimeout time.Duration // http only: until a request's head is complete; 0 means DefaultHeaderTimeout. Always 0 on tcp
-}
-
-// A Pool is a named set of servers that can serve the same traffic.
-type Pool struct {
-	Name            string        // required, unique among the pools
-	Algorithm       string        // one of Algorithms; "" means DefaultAlgorithm
-	Servers         []Server      // at most 10000; none is allowed, they can be uploaded later
-	Health          *Health       // nil means a TCP connect at the defaults of Health
-	ConnectTimeout  time.Duration // until a server has accepted; 0 means DefaultConnectTimeout
-	ResponseTimeout time.Duration // http: until the head of the answer; 0 means DefaultResponseTimeout
-	DrainTimeout    time.Duration // how long work in flight may go on at a server that was deleted; 0 means DefaultDrainTimeout
-}
-
-// A Server is one address in a pool.
-type Server struct {
-	Address        string // required, unique in the pool, all that ParseServer takes; host:port once completed
-	Weight         int    // its share relative to the others, 1 to 256; 0 means DefaultWeight
-	MaxConnections int    // no more active than this, up to 1000000; 0 means no limit
-}
-
-// Health says how the servers of a pool are checked.
-type Health struct {
-	Off      bool          // no checks, servers count as healthy; the other fields mean nothing then
-	Interval time.Duration // from the start of one check to that of the next; 0 means DefaultHealthInterval
-	Timeout  time.Duration // at most Interval; 0 means DefaultHealthTimeout, or Interval if that is shorter
-	Rise     int           // passes in a row until healthy, 1 to 100; 0 means DefaultRise
-	Fall     int           // failures in a row until not healthy, 1 to 100; 0 means DefaultFall
-	Path     string        // what an HTTP check asks for; "": the check is a TCP connect
-	Status   []StatusRange // the answers that pass, at most 32; only with Path; none means 200-399
-}
-
-// A StatusRange is the HTTP status codes from From to To, both included, each
-// from 100 to 599.
-type StatusRange struct{ From, To int }
-
-// String returns the range as it is written in a file: "200-399", "301".
-func (r StatusRange) String() string {
-	if r.From == r.To {
-		return strconv.Itoa(r.From)
-	}
-	return fmt.Sprintf("%d-%d", r.From, r.To)
+	IO              string        // how the event loops wait, one of IOs; "" means DefaultIO
 }
 
 // Admin is the separate listener for the operator.

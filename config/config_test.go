@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +18,11 @@ func fill(listener, pool, server, top string) string {
 	return fmt.Sprintf(`{
 		"listeners": [{"name": "l", "protocol": "http", "address": ":0", "pool": "p"%s}],
 		"pools": [{"name": "p", "servers": [{"address": "a:80"%s}]%s}]%s}`, listener, server, pool, top)
+}
+
+// fillTCP is fill with a tcp listener.
+func fillTCP(listener, pool, server, top string) string {
+	return strings.Replace(fill(listener, pool, server, top), `"http"`, `"tcp"`, 1)
 }
 
 func mustParse(t *testing.T, text string) *Config {
@@ -57,17 +61,19 @@ func TestWhatIsLeftOutGetsItsDefault(t *testing.T) {
 		Name: "one", Algorithm: "least_connections", Health: &health,
 		Servers:        []Server{{Address: "example.com:80", Weight: 1}, {Address: "[::1]:80", Weight: 1}},
 		ConnectTimeout: 5 * time.Second, ResponseTimeout: time.Minute, DrainTimeout: 30 * time.Second,
+		OnUnhealthy: "keep", ResolveInterval: 30 * time.Second,
 	}
 	unused := pool
 	unused.Name, unused.Servers = "unused", nil
 	want := &Config{
 		Listeners: []Listener{
-			{"web", "http", ":8080", "one", time.Minute, 30 * time.Second},
-			{"db", "tcp", "localhost:5432", "one", time.Hour, 0},
+			{Name: "web", Protocol: "http", Address: ":8080", Pool: "one", IdleTimeout: time.Minute, HeaderTimeout: 30 * time.Second},
+			{Name: "db", Protocol: "tcp", Address: "localhost:5432", Pool: "one", IdleTimeout: time.Hour, HalfClosedTimeout: time.Hour},
 		},
 		Pools:           []Pool{pool, unused},
 		Admin:           &Admin{"127.0.0.1:9900"},
 		ShutdownTimeout: 30 * time.Second,
+		IO:              "auto",
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -114,97 +120,6 @@ func TestSecondsAreExact(t *testing.T) {
 	}
 }
 
-// TestBounds goes to both sides of every bound of every number.
-func TestBounds(t *testing.T) {
-	durations := [2][]string{
-		{`"1ms"`, `0.001`, `"720h"`, `2592000`, `2.592e6`, `"1h30m"`},
-		{`"999us"`, `0.0009`, `"720h1ns"`, `2592000.001`, `0`, `-1`, `"-1s"`, `1e-400`, `1e400`, `-1e400`, `"9999999999h"`, `""`, `"5"`},
-	}
-	streak := [2][]string{{`1`, `100`}, {`0`, `101`, `-1`, `1.0`}}
-	for _, test := range []struct {
-		key    string
-		within func(member string) string
-		values [2][]string // allowed, refused
-	}{
-		{"shutdown_timeout", func(m string) string { return fill("", "", "", m) }, durations},
-		{"idle_timeout", func(m string) string { return fill(m, "", "", "") }, durations},
-		{"header_timeout", func(m string) string { return fill(m, "", "", "") }, durations},
-		{"connect_timeout", func(m string) string { return fill("", m, "", "") }, durations},
-		{"response_timeout", func(m string) string { return fill("", m, "", "") }, durations},
-		{"drain_timeout", func(m string) string { return fill("", m, "", "") }, durations},
-		{"interval", inHealth, durations},
-		{"timeout", func(m string) string { return inHealth(`, "interval": "720h"` + m) }, durations},
-		{"rise", inHealth, streak},
-		{"fall", inHealth, streak},
-		{"weight", func(m string) string { return fill("", "", m, "") }, [2][]string{{`1`, `256`}, {`0`, `257`}}},
-		{"max_connections", func(m string) string { return fill("", "", m, "") },
-			[2][]string{{`0`, `1`, `1000000`}, {`-1`, `1000001`}}},
-	} {
-		for _, value := range test.values[0] {
-			mustParse(t, test.within(fmt.Sprintf(`, %q: %s`, test.key, value)))
-		}
-		for _, value := range test.values[1] {
-			_, err := Parse([]byte(test.within(fmt.Sprintf(`, %q: %s`, test.key, value))))
-			if err == nil || !strings.Contains(err.Error(), "."+test.key+": "+value+" is not") &&
-				!strings.Contains(err.Error(), " "+test.key+": "+value+" is not") || strings.Contains(err.Error(), "\n") {
-				t.Errorf("%s: %s: error is %v", test.key, value, err)
-			}
-		}
-	}
-}
-
-func inHealth(members string) string {
-	return fill("", `, "health": {`+strings.TrimPrefix(members, ", ")+`}`, "", "")
-}
-
-// TestLengths goes to both sides of every bound of every text and list.
-func TestLengths(t *testing.T) {
-	repeat := strings.Repeat
-	pool := func(member string) string { return fill("", member, "", "") }
-	for name, test := range map[string]struct {
-		most int
-		make func(n int) string
-		want string
-	}{
-		"name": {64, func(n int) string {
-			return strings.ReplaceAll(fill("", "", "", ""), `"p"`, `"`+repeat("x", n)+`"`)
-		}, "pools[0].name: "},
-		"path":   {2048, func(n int) string { return inHealth(`"path": "/` + repeat("x", n-1) + `"`) }, "health.path: "},
-		"status": {32, func(n int) string { return inHealth(`"path": "/", "status": "200` + repeat(",200", n-1) + `"`) }, "health.status: "},
-		"servers": {10000, func(n int) string {
-			return strings.Replace(pool(""), `{"address": "a:80"}`, join(n, func(i int) string { return fmt.Sprintf(`"s%d:80"`, i) }), 1)
-		}, "pools[0].servers: 10001 of them are too many; use at most 10000"},
-		"listeners": {1000, func(n int) string {
-			return `{"pools": [{"name": "p"}], "listeners": [` + join(n, func(i int) string {
-				return fmt.Sprintf(`{"name": "l%d", "protocol": "tcp", "address": ":%d", "pool": "p"}`, i, i+1)
-			}) + `]}`
-		}, "listeners: 1001 of them are too many; use at most 1000"},
-		"pools": {1000, func(n int) string {
-			return `{"listeners": [{"name": "l", "protocol": "tcp", "address": ":1", "pool": "p` + fmt.Sprint(n-1) + `"}], "pools": [` +
-				join(n, func(i int) string { return fmt.Sprintf(`{"name": "p%d"}`, i) }) + `]}`
-		}, "pools: 1001 of them are too many; use at most 1000"},
-		"values": {maxValues, func(n int) string {
-			return `{"x": [0` + repeat(",0", n-4) + `], "listeners": []}`
-		}, "more than the 262144 values that are allowed"},
-		"depth": {15, func(n int) string { return `{"x": ` + repeat("[", n) + repeat("]", n) + `}` }, "nested deeper than the 16 levels"},
-	} {
-		for _, n := range []int{test.most, test.most + 1} {
-			_, err := Parse([]byte(test.make(n)))
-			if refused := err != nil && strings.Contains(err.Error(), test.want); refused != (n > test.most) || refused && strings.Contains(err.Error(), "\n") {
-				t.Errorf("%d of %s: error is %v", n, name, err)
-			}
-		}
-	}
-}
-
-func join(n int, element func(int) string) string {
-	all := make([]string, n)
-	for i := range all {
-		all[i] = element(i)
-	}
-	return strings.Join(all, ", ")
-}
-
 // TestCompleteFromFlags builds a Config by hand, with no file to point into.
 func TestCompleteFromFlags(t *testing.T) {
 	c := &Config{
@@ -212,7 +127,7 @@ func TestCompleteFromFlags(t *testing.T) {
 		Pools:     []Pool{{Name: "tcp", Servers: []Server{{Address: "http://10.0.0.1:5432"}, {Address: "10.0.0.2:5432"}}}},
 	}
 	checkError(t, c.Complete(), "")
-	if got := c.Pools[0].Servers[0]; got != (Server{"10.0.0.1:5432", 1, 0}) || c.Listeners[0].IdleTimeout != time.Hour {
+	if got := c.Pools[0].Servers[0]; !reflect.DeepEqual(got, Server{Address: "10.0.0.1:5432", Weight: 1}) || c.Listeners[0].IdleTimeout != time.Hour {
 		t.Errorf("completed to %+v", c)
 	}
 
@@ -229,7 +144,7 @@ func TestCompleteFromFlags(t *testing.T) {
   pools[0].health.timeout: 1m0s is not allowed; use at most the interval, which is 1s
   pools[0].health.status: needs a path, for a check without one is a TCP connect; add a path or leave it out
   pools[0].health.status: [0-1 7] is not allowed; use a string such as "200-399" or "200,301", up to 32 codes or ranges from 100 to 599
-  shutdown_timeout: -1s is not allowed; use `+durationForm)
+  shutdown_timeout: -1s is not allowed; use `+durations.form)
 
 	checkError(t, (&Config{}).Complete(), "listeners: there are none, so there is nothing to do; add at least one")
 }
@@ -290,8 +205,24 @@ func TestExample(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []Server{{"127.0.0.1:9001", 1, 0}, {"127.0.0.1:9002", 2, 500}}
-	if len(c.Listeners) != 2 || len(c.Pools) != 2 || !slices.Equal(c.Pools[0].Servers, want) || c.Admin.Address != "127.0.0.1:9900" {
+	want := []Server{{Address: "127.0.0.1:9001", Weight: 1}, {Address: "127.0.0.1:9002", Weight: 2, MaxConnections: 500}}
+	if len(c.Listeners) != 2 || len(c.Pools) != 2 || !reflect.DeepEqual(c.Pools[0].Servers, want) || c.Admin.Address != "127.0.0.1:9900" {
 		t.Errorf("loaded %+v", c)
+	}
+}
+
+// TestReadme holds the configs that the README shows against what is allowed.
+func TestReadme(t *testing.T) {
+	text, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	blocks := strings.Split(string(text), "```json\n")[1:]
+	if len(blocks) < 2 {
+		t.Fatalf("found %d configs", len(blocks))
+	}
+	for _, block := range blocks {
+		block, _, _ = strings.Cut(block, "```")
+		mustParse(t, block)
 	}
 }

@@ -1,13 +1,5 @@
 package config
 
-import (
-	"math"
-	"slices"
-	"strconv"
-	"strings"
-	"time"
-)
-
 // decode reads a Config out of the tree. It reports what has the wrong type or
 // cannot be made out, and unknown or repeated keys; what the values may be is
 // left to complete. Elements that cannot be read are kept as zero values, so
@@ -20,7 +12,8 @@ func (p *problems) decode(at *place) *Config {
 		if admin := o.member("admin"); admin.given() {
 			c.Admin = p.admin(admin)
 		}
-		o.duration("shutdown_timeout", &c.ShutdownTimeout)
+		o.duration("shutdown_timeout", durations, &c.ShutdownTimeout)
+		o.text("io", "one of "+names(IOs()), &c.IO)
 		o.end()
 	}
 	return c
@@ -32,11 +25,41 @@ func (p *problems) listener(at *place) (l Listener) {
 		o.text("protocol", "one of "+names(Protocols()), &l.Protocol)
 		o.text("address", listenForm, &l.Address)
 		o.text("pool", "the name of a pool", &l.Pool)
-		o.duration("idle_timeout", &l.IdleTimeout)
-		o.duration("header_timeout", &l.HeaderTimeout)
+		o.duration("idle_timeout", durations, &l.IdleTimeout)
+		o.duration("header_timeout", durations, &l.HeaderTimeout)
+		o.whole("max_connections", limits, &l.MaxConnections)
+		o.whole("max_connections_per_client", limits, &l.MaxConnectionsPerClient)
+		o.duration("half_closed_timeout", durations, &l.HalfClosedTimeout)
+		o.duration("tcp_keepalive", keepalives, &l.TCPKeepalive)
+		o.duration("tcp_user_timeout", userTimeouts, &l.TCPUserTimeout)
+		if accept := o.member("accept_proxy"); accept.given() {
+			l.AcceptProxy = p.acceptProxy(accept)
+		}
+		l.Routes = list(o, "routes", p.route)
+		o.duration("hello_timeout", durations, &l.HelloTimeout)
+		o.text("access_log", accessLogForm, &l.AccessLog)
 		o.end()
 	}
 	return l
+}
+
+func (p *problems) acceptProxy(at *place) *AcceptProxy {
+	a := &AcceptProxy{}
+	if o := p.object(at, `an object such as {"from": ["10.0.0.0/8"]}`); o != nil {
+		a.From = list(o, "from", p.network)
+		o.duration("timeout", durations, &a.Timeout)
+		o.end()
+	}
+	return a
+}
+
+func (p *problems) route(at *place) (r Route) {
+	if o := p.object(at, "an object with sni and pool"); o != nil {
+		o.text("sni", sniForm, &r.SNI)
+		o.text("pool", "the name of a pool", &r.Pool)
+		o.end()
+	}
+	return r
 }
 
 func (p *problems) pool(at *place) (pool Pool) {
@@ -47,12 +70,31 @@ func (p *problems) pool(at *place) (pool Pool) {
 		if health := o.member("health"); health.given() {
 			pool.Health = p.health(health)
 		}
-		o.duration("connect_timeout", &pool.ConnectTimeout)
-		o.duration("response_timeout", &pool.ResponseTimeout)
-		o.duration("drain_timeout", &pool.DrainTimeout)
+		o.duration("connect_timeout", durations, &pool.ConnectTimeout)
+		o.duration("response_timeout", durations, &pool.ResponseTimeout)
+		o.duration("drain_timeout", durations, &pool.DrainTimeout)
+		o.text("send_proxy", "one of "+names(SendProxies()), &pool.SendProxy)
+		if queue := o.member("queue"); queue.given() {
+			pool.Queue = p.queue(queue)
+		}
+		o.text("on_unhealthy", "one of "+names(OnUnhealthies()), &pool.OnUnhealthy)
+		o.duration("resolve_interval", durations, &pool.ResolveInterval)
+		pool.Source = o.source("source")
+		o.duration("tcp_keepalive", keepalives, &pool.TCPKeepalive)
+		o.duration("tcp_user_timeout", userTimeouts, &pool.TCPUserTimeout)
 		o.end()
 	}
 	return pool
+}
+
+func (p *problems) queue(at *place) *Queue {
+	q := &Queue{}
+	if o := p.object(at, `an object such as {"length": 1000, "timeout": "10s"}`); o != nil {
+		o.whole("length", queueLengths, &q.Length)
+		o.duration("timeout", durations, &q.Timeout)
+		o.end()
+	}
+	return q
 }
 
 func (p *problems) server(at *place) (s Server) {
@@ -64,6 +106,7 @@ func (p *problems) server(at *place) (s Server) {
 		o.text("address", serverForm, &s.Address)
 		o.whole("weight", weights, &s.Weight)
 		o.whole("max_connections", limits, &s.MaxConnections)
+		s.Source = o.source("source")
 		o.end()
 	}
 	return s
@@ -76,8 +119,8 @@ func (p *problems) health(at *place) *Health {
 		return h
 	}
 	if o := p.object(at, "false to turn checks off, or an object"); o != nil {
-		o.duration("interval", &h.Interval)
-		o.duration("timeout", &h.Timeout)
+		o.duration("interval", durations, &h.Interval)
+		o.duration("timeout", durations, &h.Timeout)
 		o.whole("rise", streaks, &h.Rise)
 		o.whole("fall", streaks, &h.Fall)
 		o.text("path", pathForm, &h.Path)
@@ -94,147 +137,4 @@ func (p *problems) admin(at *place) *Admin {
 		o.end()
 	}
 	return a
-}
-
-// An object reads the members of a JSON object. Every key it is asked for is
-// allowed; end reports the others.
-type object struct {
-	*problems
-	at      *place
-	allowed []string
-}
-
-// object returns nil, and reports it, if there is something else at the place.
-func (p *problems) object(at *place, use string) *object {
-	if at.node.kind != kindObject {
-		p.addBad(at, "found %v; use %s", at.node, use)
-		return nil
-	}
-	return &object{problems: p, at: at}
-}
-
-func (o *object) member(key string) *place {
-	o.allowed = append(o.allowed, key)
-	return o.at.member(key)
-}
-
-// typed returns the place of a key if there is a value of one of the kinds;
-// another is reported.
-func (o *object) typed(key, use string, kinds ...kind) *place {
-	at := o.member(key)
-	if !at.given() {
-		return nil
-	}
-	if !slices.Contains(kinds, at.node.kind) {
-		o.addBad(at, "found %v; use %s", at.node, use)
-		return nil
-	}
-	return at
-}
-
-func (o *object) text(key, use string, to *string) {
-	if at := o.typed(key, use, kindString); at != nil {
-		*to = at.node.text
-	}
-}
-
-func (o *object) whole(key string, in bounds, to *int) {
-	at := o.typed(key, in.String(), kindNumber)
-	if at == nil {
-		return
-	}
-	n, err := strconv.Atoi(at.node.text)
-	if err != nil {
-		o.addBad(at, "%s is not allowed; use %v", clip(at.node.text), in)
-		return
-	}
-	*to = n
-}
-
-func (o *object) duration(key string, to *time.Duration) {
-	at := o.typed(key, durationForm, kindString, kindNumber)
-	if at == nil {
-		return
-	}
-	if at.node.kind == kindNumber {
-		*to = seconds(at.node.text)
-		return
-	}
-	d, err := time.ParseDuration(at.node.text)
-	if err != nil {
-		o.addBad(at, "%s is not a duration; use %s", quote(at.node.text), durationForm)
-		return
-	}
-	*to = d
-}
-
-// seconds returns the duration of a JSON number; what is too long for one
-// becomes the longest.
-func seconds(literal string) time.Duration {
-	f, _ := strconv.ParseFloat(literal, 64)
-	switch ns := math.Round(f * float64(time.Second)); {
-	case ns >= math.MaxInt64:
-		return math.MaxInt64
-	case ns <= math.MinInt64:
-		return math.MinInt64
-	default:
-		return time.Duration(ns)
-	}
-}
-
-func (o *object) status(key string, to *[]StatusRange) {
-	at := o.typed(key, statusForm, kindString)
-	if at == nil {
-		return
-	}
-	for part := range strings.SplitSeq(at.node.text, ",") {
-		r, ok := parseStatus(strings.TrimSpace(part))
-		if !ok || len(*to) == maxStatus {
-			o.addBad(at, "%s is not allowed; use %s", quote(at.node.text), statusForm)
-			*to = nil
-			return
-		}
-		*to = append(*to, r)
-	}
-}
-
-func parseStatus(s string) (r StatusRange, ok bool) {
-	from, to, ranged := strings.Cut(s, "-")
-	if !ranged {
-		to = from
-	}
-	if len(from) != 3 || len(to) != 3 {
-		return r, false
-	}
-	low, errLow := strconv.ParseUint(from, 10, 16)
-	high, errHigh := strconv.ParseUint(to, 10, 16)
-	r = StatusRange{int(low), int(high)}
-	return r, errLow == nil && errHigh == nil && r.valid()
-}
-
-func list[T any](o *object, key string, read func(*place) T) []T {
-	at := o.typed(key, "an array", kindArray)
-	if at == nil {
-		return nil
-	}
-	all := make([]T, len(at.node.items))
-	for i := range all {
-		all[i] = read(at.item(i))
-	}
-	return all
-}
-
-// end reports the keys that nothing asked for and those given more than once.
-func (o *object) end() {
-	seen := make(map[string]bool, len(o.allowed))
-	for _, m := range o.at.node.members {
-		switch {
-		case !slices.Contains(o.allowed, m.key):
-			o.addAt(m.at, o.at, "the key %s is not known; %sallowed are %s",
-				quote(m.key), suggest(m.key, o.allowed), names(o.allowed))
-		case seen[m.key]:
-			o.addAt(m.at, o.at, "the key %q is given more than once; keep one of them", m.key)
-		}
-		seen[m.key] = true
-	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 )
 
@@ -24,6 +25,7 @@ func FuzzParse(f *testing.F) {
 	}
 	f.Add([]byte(fill(`, "idle_timeout": 1.5`, `, "health": false`, `, "weight": 3`, `, "admin": {}`)))
 	f.Add([]byte(inHealth(`"path": "/", "status": "200,301-302"`)))
+	f.Add([]byte(everythingTCP))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse(data)
 		if err != nil {
@@ -45,9 +47,10 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
-// FuzzParseServer: what is accepted is host:port in a form that stays as it is.
+// FuzzParseServer: what is accepted is host:port or a unix socket's absolute
+// path, in a form that stays as it is.
 func FuzzParseServer(f *testing.F) {
-	for _, seed := range []string{"a:80", "http://a", "http://a:1/x", "https://a", "[::1]:80", "[::ffff:1.2.3.4]:8", "u:p@h:1", "1.2.3.4:5", "a.:65535"} {
+	for _, seed := range []string{"a:80", "http://a", "http://a:1/x", "https://a", "[::1]:80", "[::ffff:1.2.3.4]:8", "u:p@h:1", "1.2.3.4:5", "a.:65535", "unix:/a", "UNIX:/a/b", "unix:80", "unix:", "unix:/a/../b"} {
 		f.Add(seed)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -55,6 +58,12 @@ func FuzzParseServer(f *testing.F) {
 		if err != nil {
 			if address != "" {
 				t.Fatalf("refused with %v and %q", err, address)
+			}
+			return
+		}
+		if path, ok := strings.CutPrefix(address, "unix:/"); ok {
+			if again, err := ParseServer(address); err != nil || again != address || len(path) > 106 {
+				t.Fatalf("%q became %q, then %q: %v", s, address, again, err)
 			}
 			return
 		}

@@ -38,7 +38,7 @@ func (p *problems) add(at *place, format string, args ...any) {
 
 // addAt reports a problem that shows at an offset other than that of the place.
 func (p *problems) addAt(offset int, at *place, format string, args ...any) {
-	if len(p.list) == maxProblems {
+	if p.full() {
 		p.more++
 		return
 	}
@@ -48,6 +48,9 @@ func (p *problems) addAt(offset int, at *place, format string, args ...any) {
 	}
 	p.list = append(p.list, problem{offset, text})
 }
+
+// full reports whether one more would only be counted.
+func (p *problems) full() bool { return len(p.list) == maxProblems }
 
 // addBad reports a value that cannot be made out; nothing more is said of it.
 func (p *problems) addBad(at *place, format string, args ...any) {

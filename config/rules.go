@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -16,19 +17,21 @@ const (
 	maxStatus    = 32
 	maxName      = 64
 	maxPath      = 2048
-)
-
-const (
-	minDuration = time.Millisecond
-	maxDuration = 720 * time.Hour
+	maxNetworks  = 1000
+	maxRoutes    = 1000
+	maxSources   = 64
+	maxLogPath   = 4095
 )
 
 // What values look like, for messages.
 const (
-	durationForm = `a duration from 1ms to 720h such as "1m30s", or a number of seconds`
-	nameForm     = "1 to 64 of the characters A-Z a-z 0-9 _ . -"
-	pathForm     = `a path that begins with "/", up to 2048 characters of ASCII without spaces or #`
-	statusForm   = `a string such as "200-399" or "200,301", up to 32 codes or ranges from 100 to 599`
+	nameForm   = "1 to 64 of the characters A-Z a-z 0-9 _ . -"
+	pathForm   = `a path that begins with "/", up to 2048 characters of ASCII without spaces or #`
+	statusForm = `a string such as "200-399" or "200,301", up to 32 codes or ranges from 100 to 599`
+
+	networkForm   = `a network such as "10.0.0.0/8" or an IP address without a zone`
+	sniForm       = `a host name in ASCII such as "www.example.com", or "*.example.com" for every name below it`
+	accessLogForm = `"stdout", "stderr" or the path of a file`
 )
 
 // bounds says which whole numbers are allowed, both ends included.
@@ -38,11 +41,30 @@ var (
 	weights = bounds{1, 256}
 	limits  = bounds{0, 1000000}
 	streaks = bounds{1, 100}
+
+	queueLengths = bounds{1, 100000}
 )
 
 func (b bounds) String() string {
 	return fmt.Sprintf("a whole number from %d to %d", b.low, b.high)
 }
+
+// span says which durations are allowed, both ends included.
+type span struct {
+	low, high, unit time.Duration
+	form            string
+}
+
+// The kernel counts keepalive in seconds, to 32767, and the user timeout in
+// milliseconds, to 1<<31 - 1: tcp(7).
+var (
+	durations = span{time.Millisecond, 720 * time.Hour, 1,
+		`a duration from 1ms to 720h such as "1m30s", or a number of seconds`}
+	keepalives = span{time.Second, 9 * time.Hour, time.Second,
+		`a duration of whole seconds from 1s to 9h such as "1m30s", or a number of seconds`}
+	userTimeouts = span{time.Millisecond, 596 * time.Hour, time.Millisecond,
+		`a duration of whole milliseconds from 1ms to 596h such as "1m30s", or a number of seconds`}
+)
 
 // required reports whether there is a text at all to be checked.
 func (p *problems) required(at *place, text, use string) bool {
@@ -82,13 +104,28 @@ func validName(s string) bool {
 
 // duration puts the standard in the place of what is not given, and reports
 // whether the outcome is known and allowed.
-func (p *problems) duration(at *place, d *time.Duration, standard time.Duration) bool {
+func (p *problems) duration(at *place, d *time.Duration, in span, standard time.Duration) bool {
 	if *d == 0 && (!at.given() || at.bad()) {
 		*d = standard
 		return !at.bad()
 	}
-	if *d < minDuration || *d > maxDuration {
-		p.add(at, "%s is not allowed; use %s", at.show(*d), durationForm)
+	if *d < in.low || *d > in.high || *d%in.unit != 0 {
+		p.add(at, "%s is not allowed; use %s", at.show(*d), in.form)
+		return false
+	}
+	return true
+}
+
+// oneOf puts the standard in the place of what is not given, and reports
+// whether the outcome is one of those that are allowed. A standard of "" is
+// what a Config says by saying nothing.
+func (p *problems) oneOf(at *place, s *string, allowed []string, standard string) bool {
+	if *s == "" && (!at.given() || at.bad()) {
+		*s = standard
+		return *s != ""
+	}
+	if !slices.Contains(allowed, *s) {
+		p.add(at, "%s is not known; %suse one of %s", quote(*s), suggest(*s, allowed), names(allowed))
 		return false
 	}
 	return true

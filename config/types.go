@@ -1,0 +1,176 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"time"
+)
+
+// The protocols of a listener.
+const (
+	ProtocolTCP  = "tcp"
+	ProtocolHTTP = "http"
+)
+
+// The algorithms of a pool.
+const (
+	AlgorithmLeastConnections = "least_connections"
+	AlgorithmRoundRobin       = "round_robin"
+)
+
+// The ways in which event loops wait.
+const (
+	IOAuto  = "auto" // io_uring if the kernel has and permits it, else epoll
+	IOEpoll = "epoll"
+	IOUring = "io_uring"
+)
+
+// The versions of the PROXY protocol that a pool may send.
+const (
+	SendProxyV1 = "v1"
+	SendProxyV2 = "v2"
+)
+
+// What happens to the connections on a server that is no longer healthy.
+const (
+	OnUnhealthyKeep  = "keep"
+	OnUnhealthyClose = "close"
+)
+
+// Where an access log goes, other than to a file.
+const (
+	AccessLogStdout = "stdout"
+	AccessLogStderr = "stderr"
+)
+
+// What is used where a Config says nothing.
+const (
+	DefaultAlgorithm          = AlgorithmLeastConnections
+	DefaultWeight             = 1
+	DefaultConnectTimeout     = 5 * time.Second
+	DefaultResponseTimeout    = 60 * time.Second
+	DefaultDrainTimeout       = 30 * time.Second
+	DefaultIdleTimeoutTCP     = time.Hour
+	DefaultIdleTimeoutHTTP    = 60 * time.Second
+	DefaultHeaderTimeout      = 30 * time.Second
+	DefaultShutdownTimeout    = 30 * time.Second
+	DefaultHealthInterval     = 5 * time.Second
+	DefaultHealthTimeout      = 2 * time.Second // or the interval, if that is shorter
+	DefaultRise               = 2
+	DefaultFall               = 3
+	DefaultAdminAddress       = "127.0.0.1:9900"
+	DefaultIO                 = IOAuto
+	DefaultAcceptProxyTimeout = 5 * time.Second
+	DefaultHelloTimeout       = 5 * time.Second
+	DefaultQueueLength        = 1000
+	DefaultQueueTimeout       = 10 * time.Second
+	DefaultOnUnhealthy        = OnUnhealthyKeep
+	DefaultResolveInterval    = 30 * time.Second
+)
+
+// Protocols returns the protocols that a listener may have.
+func Protocols() []string { return []string{ProtocolTCP, ProtocolHTTP} }
+
+// Algorithms returns the algorithms that a pool may have.
+func Algorithms() []string { return []string{AlgorithmLeastConnections, AlgorithmRoundRobin} }
+
+// IOs returns the ways in which event loops may wait.
+func IOs() []string { return []string{IOAuto, IOEpoll, IOUring} }
+
+// SendProxies returns the versions of the PROXY protocol that a pool may send.
+func SendProxies() []string { return []string{SendProxyV1, SendProxyV2} }
+
+// OnUnhealthies returns what a pool may do with the connections on a server
+// that is no longer healthy.
+func OnUnhealthies() []string { return []string{OnUnhealthyKeep, OnUnhealthyClose} }
+
+// A Listener is an address that clients connect to, feeding a pool.
+type Listener struct {
+	Name          string        // required, unique among the listeners
+	Protocol      string        // required, one of Protocols
+	Address       string        // required, "host:port" or ":port" with an IP address or localhost, port 0: the system picks a free one; or "unix:/path"
+	Pool          string        // the name of one of the pools; required, but "" with Routes: a client that no route is for is refused
+	IdleTimeout   time.Duration // tcp: no byte either way; http: between requests. 0 means DefaultIdleTimeoutTCP or DefaultIdleTimeoutHTTP
+	HeaderTimeout time.Duration // http only: until a request's head is complete; 0 means DefaultHeaderTimeout. Always 0 on tcp
+
+	// All below is for tcp only, and always zero on http.
+
+	MaxConnections          int           // accepting pauses at this many, up to 1000000; 0 means no limit
+	MaxConnectionsPerClient int           // more from one IPv4 address or IPv6 /64 are closed, up to 1000000; 0 means no limit. Not with "unix:"
+	HalfClosedTimeout       time.Duration // no byte for so long once one side has sent its end; 0 means IdleTimeout
+	TCPKeepalive            time.Duration // of silence until the client is probed, whole seconds from 1s to 9h; 0 means off. Not with "unix:"
+	TCPUserTimeout          time.Duration // how long sent bytes may stay unacknowledged, 1ms to 596h; 0: as the kernel does. Not with "unix:"
+	AcceptProxy             *AcceptProxy  // nil: no PROXY header is understood. Not with "unix:"
+	Routes                  []Route       // at most 1000; none means that every client is for Pool
+	HelloTimeout            time.Duration // with Routes: until the ClientHello is complete; 0 means DefaultHelloTimeout. Always 0 without
+	AccessLog               string        // AccessLogStdout, AccessLogStderr or the path of a file; "" means none
+}
+
+// AcceptProxy says which peers of a listener must begin with a PROXY header;
+// the others must not.
+type AcceptProxy struct {
+	From    []netip.Prefix // required, at most 1000, masked; a single address is a network of its own
+	Timeout time.Duration  // until the header is complete; 0 means DefaultAcceptProxyTimeout
+}
+
+// A Route sends the clients that ask for a TLS server name to a pool.
+type Route struct {
+	SNI  string // required, unique in the listener, in lower case once completed: a host name, or "*." and one for every name below it
+	Pool string // required, the name of one of the pools
+}
+
+// A Pool is a named set of servers that can serve the same traffic.
+type Pool struct {
+	Name            string        // required, unique among the pools
+	Algorithm       string        // one of Algorithms; "" means DefaultAlgorithm
+	Servers         []Server      // at most 10000; none is allowed, they can be uploaded later
+	Health          *Health       // nil means a TCP connect at the defaults of Health
+	ConnectTimeout  time.Duration // until a server has accepted; 0 means DefaultConnectTimeout
+	ResponseTimeout time.Duration // http: until the head of the answer; 0 means DefaultResponseTimeout
+	DrainTimeout    time.Duration // how long work in flight may go on at a server that was deleted; 0 means DefaultDrainTimeout
+	SendProxy       string        // one of SendProxies; "" means none is sent. Only if no http listener feeds the pool
+	Queue           *Queue        // nil: nobody waits when every ready server is full
+	OnUnhealthy     string        // one of OnUnhealthies; "" means DefaultOnUnhealthy
+	ResolveInterval time.Duration // between two look-ups of a server's name; 0 means DefaultResolveInterval
+	Source          []netip.Addr  // to connect to servers from, in turn; at most 64 of one family. None: as the kernel chooses. Never for "unix:" servers
+	TCPKeepalive    time.Duration // as a Listener's, towards the servers
+	TCPUserTimeout  time.Duration // as a Listener's, towards the servers
+}
+
+// Queue says who waits when every ready server of a pool is full.
+type Queue struct {
+	Length  int           // how many may wait, 1 to 100000; 0 means DefaultQueueLength
+	Timeout time.Duration // how long each; 0 means DefaultQueueTimeout
+}
+
+// A Server is one address in a pool.
+type Server struct {
+	Address        string       // required, unique in the pool, all that ParseServer takes; in its canonical form once completed
+	Weight         int          // its share relative to the others, 1 to 256; 0 means DefaultWeight
+	MaxConnections int          // no more active than this, up to 1000000; 0 means no limit
+	Source         []netip.Addr // none means the pool's; of the family of Address where that is an IP address. Not with "unix:"
+}
+
+// Health says how the servers of a pool are checked.
+type Health struct {
+	Off      bool          // no checks, servers count as healthy; the other fields mean nothing then
+	Interval time.Duration // from the start of one check to that of the next; 0 means DefaultHealthInterval
+	Timeout  time.Duration // at most Interval; 0 means DefaultHealthTimeout, or Interval if that is shorter
+	Rise     int           // passes in a row until healthy, 1 to 100; 0 means DefaultRise
+	Fall     int           // failures in a row until not healthy, 1 to 100; 0 means DefaultFall
+	Path     string        // what an HTTP check asks for; "": the check is a TCP connect
+	Status   []StatusRange // the answers that pass, at most 32; only with Path; none means 200-399
+}
+
+// A StatusRange is the HTTP status codes from From to To, both included, each
+// from 100 to 599.
+type StatusRange struct{ From, To int }
+
+// String returns the range as it is written in a file: "200-399", "301".
+func (r StatusRange) String() string {
+	if r.From == r.To {
+		return strconv.Itoa(r.From)
+	}
+	return fmt.Sprintf("%d-%d", r.From, r.To)
+}
