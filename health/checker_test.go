@@ -37,26 +37,25 @@ func TestNothingIsReadyBeforeItsFirstCheckPassed(t *testing.T) {
 	if w.status(address).Health.Checked() {
 		t.Error("checked by New, before Reconcile")
 	}
-	woken := make(chan struct{})
+	granted := make(chan pool.Lease, 1)
 	w.Reconcile()
 	<-asked // at once: the interval is an hour
 	if _, err := w.Acquire(nil); err != pool.ErrUnchecked {
 		t.Errorf("acquire before the answer: %v", err)
 	}
-	if !w.Await(&pool.Waiter{Wake: func() { close(woken) }}) {
-		t.Fatal("nothing to wait for")
+	if err := w.Await(&pool.Waiter{Granted: func(l pool.Lease, _ error) { granted <- l }}); err != nil {
+		t.Fatalf("await: %v", err)
 	}
 	close(answered)
 	select {
-	case <-woken:
+	case lease := <-granted:
+		if lease.Server() == nil {
+			t.Error("no server was granted after the answer")
+		}
+		lease.Release(pool.Served)
 	case <-time.After(patience):
-		t.Fatal("those who wait for the first check are not woken")
+		t.Fatal("nothing is granted to those who wait for the first check")
 	}
-	lease, err := w.Acquire(nil)
-	if err != nil {
-		t.Fatalf("acquire after the answer: %v", err)
-	}
-	lease.Release(pool.Served)
 	h := w.status(address).Health
 	if !h.Healthy || !h.Passed || h.Reason != "status 200" || h.At.IsZero() || h.Since.IsZero() || h.Took <= 0 || h.Took > patience {
 		t.Errorf("recorded %+v", h)

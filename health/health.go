@@ -7,6 +7,12 @@
 // starts nothing; Reconcile, called after every change to the pool's servers,
 // starts and stops the goroutines so that they match; Stop ends them all and
 // waits.
+//
+// A check connects to where the server's address leads, over TCP or a unix
+// socket, from the server's source address. That is all of it, or it asks over
+// HTTP and looks at the status of the answer. A server whose name is not
+// resolved fails its checks. When this machine is out of descriptors, ports or
+// memory, nothing is learnt and servers stay as they are.
 package health
 
 import (
@@ -17,6 +23,7 @@ import (
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/proxyproto"
 )
 
 const (
@@ -34,6 +41,16 @@ type Options struct {
 	Path     string        // of an HTTP request; empty: connecting is the check
 	Status   []StatusRange // what the answer's status must be in
 	Logger   *slog.Logger
+
+	// SendProxy is the PROXY protocol that the servers expect: a check then
+	// begins with the header of a connection on this machine's own behalf. Zero:
+	// they expect none.
+	SendProxy proxyproto.Version
+	// OnUnhealthy, if not nil, is told of each server that was healthy and is no
+	// longer, once the pool has ceased to choose it. It is called from the
+	// goroutine that checks the server, so perhaps for several at the same time:
+	// it must not call Stop, and until it returns the server is not checked.
+	OnUnhealthy func(*pool.Server)
 }
 
 // StatusRange is a range of HTTP statuses, both ends included.
@@ -141,6 +158,7 @@ func (c *Checker) check(ctx context.Context, s *pool.Server, state *State) {
 	}
 	state.void = false
 	ended := time.Now()
+	before := state.Healthy
 	changed := state.Apply(found.passed)
 	if changed {
 		state.since = ended
@@ -160,6 +178,9 @@ func (c *Checker) check(ctx context.Context, s *pool.Server, state *State) {
 		log.Info("server is healthy")
 	} else {
 		log.Warn("server is not healthy")
+	}
+	if before && !state.Healthy && c.options.OnUnhealthy != nil {
+		c.options.OnUnhealthy(s)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/proxyproto"
 )
 
 const (
@@ -34,11 +35,11 @@ type finding struct {
 func newProbe(o Options) probe {
 	if o.Path == "" {
 		return func(ctx context.Context, s *pool.Server) finding {
-			return describe(o, "connected", probeTCP(ctx, s))
+			return describe(o, "connected", probeTCP(ctx, s, o.SendProxy))
 		}
 	}
 	return func(ctx context.Context, s *pool.Server) finding {
-		status, err := probeHTTP(ctx, s, o.Path)
+		status, err := probeHTTP(ctx, s, o)
 		if err == nil && !includes(o.Status, status) {
 			err = fmt.Errorf("status %d, expected %s", status, rangesText(o.Status))
 		}
@@ -46,8 +47,8 @@ func newProbe(o Options) probe {
 	}
 }
 
-func probeTCP(ctx context.Context, s *pool.Server) error {
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.Resolved().String())
+func probeTCP(ctx context.Context, s *pool.Server, send proxyproto.Version) error {
+	conn, err := dial(ctx, s, send)
 	if err != nil {
 		return err
 	}
@@ -56,19 +57,23 @@ func probeTCP(ctx context.Context, s *pool.Server) error {
 
 // probeHTTP sends a GET on a connection of its own and returns the answer's
 // status. Redirects are not followed.
-func probeHTTP(ctx context.Context, s *pool.Server, path string) (status int, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+s.Address()+path, nil)
-	if err != nil {
-		return 0, err
-	}
-	request.Close = true
-	request.Header.Set("User-Agent", "fulcrum-health-check")
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", s.Resolved().String())
+func probeHTTP(ctx context.Context, s *pool.Server, o Options) (status int, err error) {
+	conn, err := dial(ctx, s, o.SendProxy)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Unix(1, 0)) })()
+	host := s.Address()
+	if conn.RemoteAddr().Network() == "unix" {
+		host = "localhost"
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+o.Path, nil)
+	if err != nil {
+		return 0, err
+	}
+	request.Close = true
+	request.Header.Set("User-Agent", "fulcrum-health-check")
 	if err := request.Write(conn); err != nil {
 		return 0, err
 	}

@@ -24,7 +24,7 @@ const maxShown = 300
 // probed checks a server once, and that the reason is fit to be shown.
 func probed(t *testing.T, o Options, address string) (reason string, passed bool) {
 	t.Helper()
-	p, err := pool.New("web", "")
+	p, err := pool.New("web", pool.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,12 @@ func script(t *testing.T, handle func(net.Conn)) (address string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serve(t, listener, handle)
+	return listener.Addr().String()
+}
+
+// serve is script on a listener that is there already.
+func serve(t *testing.T, listener net.Listener, handle func(net.Conn)) {
 	var all sync.WaitGroup
 	var mu sync.Mutex
 	var open []net.Conn
@@ -56,7 +62,6 @@ func script(t *testing.T, handle func(net.Conn)) (address string) {
 		mu.Unlock()
 		all.Wait()
 	})
-	return listener.Addr().String()
 }
 
 // answer reads a request's head and sends what it is told.
@@ -102,7 +107,7 @@ type world struct {
 // newWorld makes a checker that is stopped when the test ends.
 func newWorld(t *testing.T, o Options) *world {
 	t.Helper()
-	p, err := pool.New("web", "")
+	p, err := pool.New("web", pool.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

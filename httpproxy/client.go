@@ -186,7 +186,7 @@ func (c *client) request() verdict {
 // connection tried, if any.
 func unavailable(err, last error) failure {
 	switch {
-	case err == pool.ErrFull:
+	case err == pool.ErrFull, err == pool.ErrQueueFull:
 		return failure{503, "every server is busy"}
 	case last == nil:
 		return failure{503, "no server is ready"}

@@ -35,7 +35,7 @@ type world struct {
 // servers are healthy.
 func newWorld(t *testing.T, change func(*Options), addresses ...string) *world {
 	t.Helper()
-	p, err := pool.New("web", pool.RoundRobin)
+	p, err := pool.New("web", pool.Options{Algorithm: pool.RoundRobin})
 	if err != nil {
 		t.Fatal(err)
 	}

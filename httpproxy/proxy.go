@@ -63,6 +63,7 @@ type Options struct {
 	ConnectTimeout  time.Duration // for one connection to a server; 5s
 	ResponseTimeout time.Duration // from the end of the request to the answer's head; 60s
 	CheckWait       time.Duration // how long a request waits for the first checks of a pool in which no server is ready yet; 5s
+	QueueTimeout    time.Duration // how long a request waits in the queue of a pool in which every ready server is full; 10s
 	Logger          *slog.Logger  // nil: slog.Default
 }
 
@@ -99,6 +100,7 @@ func New(o Options) (*Proxy, error) {
 		{"connect_timeout", &o.ConnectTimeout, 5 * time.Second},
 		{"response_timeout", &o.ResponseTimeout, 60 * time.Second},
 		{"check wait", &o.CheckWait, 5 * time.Second},
+		{"queue timeout", &o.QueueTimeout, 10 * time.Second},
 	} {
 		if *d.value < 0 {
 			return nil, fmt.Errorf("http listener %q: %s is %s; it must not be negative", o.Name, d.name, *d.value)
@@ -255,34 +257,43 @@ func (p *Proxy) reap() {
 	}
 }
 
-// acquire chooses a server, waiting for the pool's first checks if it must. The caller releases the lease.
+// acquire chooses a server, waiting for the pool's first checks or in its queue if
+// it must. The caller releases the lease.
 func (p *Proxy) acquire(tried *pool.Tried) (pool.Lease, error) {
-	var late <-chan time.Time
-	for {
-		lease, err := p.o.Pool.Acquire(tried)
-		if err != pool.ErrUnchecked {
-			return lease, err
-		}
-		woken := make(chan struct{}, 1)
-		w := &pool.Waiter{Wake: func() { woken <- struct{}{} }}
-		if !p.o.Pool.Await(w) {
-			continue
-		}
-		if late == nil {
-			timer := time.NewTimer(p.o.CheckWait)
-			defer timer.Stop()
-			late = timer.C
-		}
-		select {
-		case <-woken:
-		case <-late:
-			p.o.Pool.Cancel(w)
-			return lease, err
-		case <-p.killed.Done():
-			p.o.Pool.Cancel(w)
-			return lease, err
-		}
+	lease, err := p.o.Pool.Acquire(tried)
+	switch err {
+	case pool.ErrUnchecked:
+		return p.await(tried, err, p.o.CheckWait)
+	case pool.ErrFull:
+		return p.await(tried, err, p.o.QueueTimeout)
 	}
+	return lease, err
+}
+
+// await waits until the pool has a server; after the limit, or when everything is
+// being closed, the error is why.
+func (p *Proxy) await(tried *pool.Tried, why error, limit time.Duration) (lease pool.Lease, err error) {
+	granted := make(chan struct{})
+	w := &pool.Waiter{Tried: tried, Granted: func(l pool.Lease, e error) {
+		lease, err = l, e
+		close(granted)
+	}}
+	if err := p.o.Pool.Await(w); err != nil {
+		return lease, err
+	}
+	late := time.NewTimer(limit)
+	defer late.Stop()
+	select {
+	case <-granted:
+		return lease, err
+	case <-late.C:
+	case <-p.killed.Done():
+	}
+	if p.o.Pool.Cancel(w) {
+		return lease, why
+	}
+	<-granted
+	return lease, err
 }
 
 func isTimeout(err error) bool {

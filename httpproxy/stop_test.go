@@ -89,7 +89,7 @@ func TestStopClosesWhatDoesNotEnd(t *testing.T) {
 
 func TestStopBeforeStart(t *testing.T) {
 	t.Parallel()
-	p, _ := pool.New("web", "")
+	p, _ := pool.New("web", pool.Options{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -110,7 +110,7 @@ func TestStopBeforeStart(t *testing.T) {
 
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
-	p, _ := pool.New("web", "")
+	p, _ := pool.New("web", pool.Options{})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -169,7 +169,7 @@ func TestAWaitThatIsOverSetsNoLimit(t *testing.T) {
 	w.start()
 	begin := time.Now()
 	c := w.dial()
-	eventually(t, "it waits", func() bool { return w.Stats().Active == 1 })
+	eventually(t, "it waits", func() bool { return w.Stats().Accepted == 1 })
 	passes()
 	c.wantClosed()
 	if took := time.Since(begin); w.pool.Status()[0].Total > 0 && took < w.options.ConnectTimeout {

@@ -14,10 +14,8 @@ package l4
 import (
 	"context"
 	"log/slog"
-	"net/netip"
+	"net"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"fulcrum/loop"
 	"fulcrum/pool"
@@ -26,7 +24,7 @@ import (
 // Options say what a listener is to do. All fields are needed.
 type Options struct {
 	Name           string
-	Address        netip.AddrPort // an invalid Addr means every address of the machine
+	Address        net.Addr // a *net.TCPAddr, without an IP for every address of the machine, or a *net.UnixAddr
 	Pool           *pool.Pool
 	Loops          []*loop.Loop
 	IdleTimeout    time.Duration // how long a connection may live without a byte either way
@@ -39,7 +37,7 @@ type Options struct {
 // Its methods may be called from any goroutine.
 type Listener struct {
 	options Options
-	address netip.AddrPort
+	address net.Addr
 	sockets []int // one for each worker; theirs from Start on
 	workers []*worker
 }
@@ -56,7 +54,7 @@ type Stats struct {
 // New binds the listener's address. Connections queue in the kernel until Start.
 // A listener that is not started must be closed by Abandon.
 func New(o Options) (*Listener, error) {
-	sockets, address, err := loop.Bind(o.Address, len(o.Loops))
+	sockets, address, err := loop.Bind(o.Address, len(o.Loops), loop.SocketOptions{})
 	if err != nil {
 		return nil, err
 	}
@@ -68,14 +66,10 @@ func New(o Options) (*Listener, error) {
 }
 
 // Address returns the address that the listener is bound to.
-func (l *Listener) Address() netip.AddrPort { return l.address }
+func (l *Listener) Address() net.Addr { return l.address }
 
 // Abandon closes the sockets of a listener that was never started.
-func (l *Listener) Abandon() {
-	for _, fd := range l.sockets {
-		unix.Close(fd)
-	}
-}
+func (l *Listener) Abandon() { loop.Abandon(l.sockets) }
 
 // Start begins to accept.
 func (l *Listener) Start() {

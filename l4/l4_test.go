@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -188,7 +187,7 @@ func TestATakenAddressIsRefused(t *testing.T) {
 func TestAnAbandonedListenerLeavesNothing(t *testing.T) {
 	w := prepare(t, pool.LeastConnections)
 	check := leftovers(t)
-	w.options.Address = netip.MustParseAddrPort("[::1]:0")
+	w.options.Address = &net.TCPAddr{IP: net.IPv6loopback}
 	l, err := New(w.options)
 	if err != nil {
 		t.Fatal(err)
@@ -197,4 +196,42 @@ func TestAnAbandonedListenerLeavesNothing(t *testing.T) {
 	check()
 	w.options.Address = l.Address()
 	w.start()
+}
+
+func TestUnixSocketsOnBothSides(t *testing.T) {
+	dir := t.TempDir()
+	w := prepare(t, pool.LeastConnections)
+	server, err := net.Listen("unix", dir+"/server")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Close()
+	w.healthy(pool.ServerSpec{Resolved: server.Addr()})
+	w.options.Address = &net.UnixAddr{Name: dir + "/listener", Net: "unix"}
+	w.start()
+	c, err := net.Dial("unix", w.Address().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	peer, err := server.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	c.Write([]byte("question"))
+	c.(*net.UnixConn).CloseWrite()
+	if got, err := io.ReadAll(peer); string(got) != "question" || err != nil {
+		t.Errorf("the server got %q, error %v", got, err)
+	}
+	peer.Write([]byte("answer"))
+	peer.Close()
+	if got, err := io.ReadAll(c); string(got) != "answer" || err != nil {
+		t.Errorf("the client got %q, error %v", got, err)
+	}
+	w.wantStats(Stats{Accepted: 1, ToUpstream: 8, ToClient: 6})
+	w.stop(soon)
+	if c, err := net.Dial("unix", w.Address().String()); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("connecting after Stop: %v, %v", c, err)
+	}
 }

@@ -1,7 +1,6 @@
 package l4
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net/netip"
@@ -17,11 +16,12 @@ import (
 type session struct {
 	worker   *worker
 	client   *loop.Conn
-	upstream *loop.Conn // while connecting and relaying
-	from     netip.AddrPort
+	upstream *loop.Conn     // while connecting and relaying
+	from     netip.AddrPort // known only where it is logged
 	lease    pool.Lease
 	tried    pool.Tried
-	waiter   *pool.Waiter // while the pool's first checks are awaited
+	waiter   *pool.Waiter // while the pool has no server for it yet,
+	why      error        // because of this
 	pair     relay.Pair
 	over     bool
 
@@ -35,8 +35,8 @@ func (s *session) acquire() {
 	case err == nil:
 		s.lease = lease
 		s.connect()
-	case errors.Is(err, pool.ErrUnchecked):
-		s.await()
+	case errors.Is(err, pool.ErrUnchecked), errors.Is(err, pool.ErrFull):
+		s.await(err)
 	default:
 		s.refuse(err)
 	}
@@ -44,7 +44,7 @@ func (s *session) acquire() {
 
 func (s *session) connect() {
 	var err error
-	s.upstream, err = s.worker.loop.Dial(s.lease.Server().Resolved(), s)
+	s.upstream, err = s.worker.loop.Dial(s.lease.Server().Resolved(), loop.SocketOptions{}, s)
 	if err != nil {
 		s.connectFailed(err)
 		return
@@ -85,29 +85,44 @@ func (s *session) connectFailed(err error) {
 	s.acquire()
 }
 
-// await waits for the first checks of the pool, up to a limit.
-func (s *session) await() {
-	s.waiter = &pool.Waiter{Wake: func() { s.worker.loop.Post(s.checked) }}
-	if !s.worker.options.Pool.Await(s.waiter) {
+// await waits until the pool has a server, up to a limit.
+func (s *session) await(why error) {
+	w := &pool.Waiter{Tried: &s.tried}
+	w.Granted = func(lease pool.Lease, err error) {
+		if !s.worker.loop.Post(func() { s.granted(w, lease, err) }) {
+			lease.Release(pool.Served)
+		}
+	}
+	s.waiter, s.why = w, why
+	if err := s.worker.options.Pool.Await(w); err != nil {
 		s.waiter = nil
-		s.acquire()
+		s.refuse(err)
 		return
 	}
 	s.client.SetTimer(s.worker.options.CheckWait)
 }
 
-func (s *session) checked() {
-	if s.waiter != nil {
-		s.waiter = nil
-		s.client.StopTimer()
-		s.acquire()
+// granted goes on with the server that was waited for; a session that has given
+// up meanwhile gives it back.
+func (s *session) granted(w *pool.Waiter, lease pool.Lease, err error) {
+	if s.waiter != w {
+		lease.Release(pool.Served)
+		return
 	}
+	s.waiter = nil
+	s.client.StopTimer()
+	if err != nil {
+		s.refuse(err)
+		return
+	}
+	s.lease = lease
+	s.connect()
 }
 
-// Expired: the connect timeout, or the wait for check results, is over.
+// Expired: the connect timeout, or the wait for a server, is over.
 func (s *session) Expired(c *loop.Conn) {
 	if c == s.client {
-		s.refuse(pool.ErrUnchecked)
+		s.refuse(s.why)
 		return
 	}
 	s.upstream.Close()
@@ -159,9 +174,8 @@ func (s *session) Sent(*loop.Conn)         {}
 // debugLog returns where to log about this connection, or nil when nobody
 // listens: what is to be logged is not even put together then.
 func (s *session) debugLog() *slog.Logger {
-	log := s.worker.options.Logger
-	if !log.Enabled(context.Background(), slog.LevelDebug) {
+	if !s.worker.debugs() {
 		return nil
 	}
-	return log.With("listener", s.worker.options.Name, "client", s.from)
+	return s.worker.options.Logger.With("listener", s.worker.options.Name, "client", s.from)
 }

@@ -1,7 +1,8 @@
 package l4
 
 import (
-	"net/netip"
+	"context"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -39,9 +40,12 @@ func (w *worker) listen(socket int) {
 }
 
 // Accepted begins a session.
-func (w *worker) Accepted(c *loop.Conn, from netip.AddrPort) {
+func (w *worker) Accepted(c *loop.Conn) {
 	w.accepted.Add(1)
-	s := &session{worker: w, client: c, from: from}
+	s := &session{worker: w, client: c}
+	if w.debugs() {
+		s.from = c.RemoteAddr()
+	}
 	c.SetHandler(s)
 	w.add(s)
 	s.acquire()
@@ -107,6 +111,12 @@ func (w *worker) exhausted(err error) {
 		w.warnedAt = w.loop.Now()
 		w.options.Logger.Warn("connections are refused for want of resources", "listener", w.options.Name, "error", err)
 	}
+}
+
+// debugs reports whether anybody listens to what there is to say about each
+// connection.
+func (w *worker) debugs() bool {
+	return w.options.Logger.Enabled(context.Background(), slog.LevelDebug)
 }
 
 // finish says so when a drain has come to its end.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"log/slog"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"slices"
@@ -43,7 +42,7 @@ type world struct {
 // prepare makes a world whose listener is not made yet.
 func prepare(t testing.TB, algorithm string) *world {
 	t.Helper()
-	p, err := pool.New("db", algorithm)
+	p, err := pool.New("db", pool.Options{Algorithm: algorithm})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,7 +57,7 @@ func prepare(t testing.TB, algorithm string) *world {
 		w.loops = append(w.loops, l)
 	}
 	w.options = Options{
-		Name: "db", Address: netip.MustParseAddrPort("127.0.0.1:0"), Pool: p, Loops: w.loops,
+		Name: "db", Address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Pool: p, Loops: w.loops,
 		IdleTimeout: time.Hour, ConnectTimeout: patience, CheckWait: patience,
 		Logger: slog.New(slog.DiscardHandler),
 	}

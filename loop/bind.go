@@ -1,7 +1,9 @@
 package loop
 
 import (
+	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 
@@ -10,36 +12,66 @@ import (
 
 const backlog = 4096 // connections that the kernel may queue; it takes no more than net.core.somaxconn
 
-// Bind opens n listening TCP sockets on one address, one for each loop: the
-// kernel spreads new connections over them (SO_REUSEPORT). Port 0 means a free
-// port, the same for all; an address without an IP means every address of the
-// machine, of both families. It returns the address with its port. Each socket
-// is to be given to Loop.Listen, or closed.
-func Bind(address netip.AddrPort, n int) (sockets []int, bound netip.AddrPort, err error) {
+// Bind opens n listening sockets on one address, one for each loop. Each is to be
+// given to Loop.Listen; those that are not must be closed by Abandon.
+//
+// On a *net.TCPAddr the kernel spreads new connections over them (SO_REUSEPORT).
+// Port 0 means a free port, the same for all; an address without an IP means
+// every address of the machine, of both families. What o says of connections
+// holds for those accepted. On a *net.UnixAddr they share one queue. A socket
+// file that nobody listens on is replaced.
+//
+// It returns the address with its port. An address that somebody listens on is an
+// error that wraps unix.EADDRINUSE.
+func Bind(address net.Addr, n int, o SocketOptions) (sockets []int, bound net.Addr, err error) {
+	name := address.String()
+	switch a := address.(type) {
+	case *net.TCPAddr:
+		sockets, bound, err = bindTCP(a.AddrPort(), n, o)
+	case *net.UnixAddr:
+		name = "unix:" + a.Name
+		sockets, err = bindUnix(a.Name, n)
+		bound = a
+	default:
+		err = errors.New("not a TCP or unix address")
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("listen on %s: %w", name, err)
+	}
+	return sockets, bound, nil
+}
+
+// Abandon closes sockets of Bind that no loop was given, and removes the file of
+// a unix socket.
+func Abandon(sockets []int) {
+	for _, fd := range sockets {
+		fileOf(fd).remove()
+		unix.Close(fd)
+	}
+}
+
+func bindTCP(address netip.AddrPort, n int, o SocketOptions) (sockets []int, bound net.Addr, err error) {
 	if !address.Addr().IsValid() {
 		address = netip.AddrPortFrom(anyAddress(), address.Port())
 	}
-	bound = address
 	for i := range n {
-		fd, err := bindOne(bound, i == 0)
+		fd, err := bindOne(address, i == 0, o)
 		if err == nil {
 			sockets = append(sockets, fd)
-			bound, err = boundTo(fd)
+			address, err = boundTo(fd)
 		}
 		if err != nil {
-			for _, fd := range sockets {
-				unix.Close(fd)
-			}
-			return nil, address, fmt.Errorf("listen on %s: %w", address, err)
+			Abandon(sockets)
+			return nil, nil, err
 		}
 	}
-	return sockets, bound, nil
+	return sockets, net.TCPAddrFromAddrPort(address), nil
 }
 
 // bindOne opens one listening socket. The first of an address is bound without
 // SO_REUSEPORT, which it is given only then: an address that another process,
 // even another fulcrum, listens on must be refused and not shared.
-func bindOne(address netip.AddrPort, first bool) (fd int, err error) {
+func bindOne(address netip.AddrPort, first bool, o SocketOptions) (fd int, err error) {
 	sa, family := sockaddr(address)
 	fd, err = unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if err != nil {
@@ -51,7 +83,10 @@ func bindOne(address netip.AddrPort, first bool) (fd int, err error) {
 		}
 	}
 	set(unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
-	set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // inherited by the connections
+	set(unix.IPPROTO_TCP, unix.TCP_NODELAY, 1) // like o inherited by the connections
+	if err == nil {
+		err = o.set(fd)
+	}
 	if family == unix.AF_INET6 && address.Addr().IsUnspecified() {
 		set(unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 0)
 	}

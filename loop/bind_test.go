@@ -13,15 +13,17 @@ import (
 func bind(t *testing.T, address string, n int) ([]int, netip.AddrPort) {
 	t.Helper()
 	a, _ := netip.ParseAddrPort(address) // what does not parse stands for every address
-	sockets, at, err := Bind(a, n)
+	sockets, at := bindTo(t, net.TCPAddrFromAddrPort(a), n, SocketOptions{})
+	return sockets, at.(*net.TCPAddr).AddrPort()
+}
+
+func bindTo(t testing.TB, address net.Addr, n int, o SocketOptions) ([]int, net.Addr) {
+	t.Helper()
+	sockets, at, err := Bind(address, n, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		for _, fd := range sockets {
-			unix.Close(fd)
-		}
-	})
+	t.Cleanup(func() { Abandon(sockets) })
 	return sockets, at
 }
 
@@ -58,7 +60,7 @@ func TestConnectionsSpreadOverTheSockets(t *testing.T) {
 	for i, fd := range sockets {
 		n := 0
 		for {
-			conn, _, err := rawAccept(fd)
+			conn, err := rawAccept(fd)
 			if err != nil {
 				break
 			}
@@ -84,10 +86,11 @@ func TestAnAddressWithoutAnIPTakesBothFamilies(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close()
-			conn, peer, err := rawAccept(sockets[0])
+			conn, err := rawAccept(sockets[0])
 			if err != nil {
 				t.Fatal(err)
 			}
+			peer, _ := socketName(conn, unix.SYS_GETPEERNAME)
 			rawClose(conn)
 			if want := c.LocalAddr().(*net.TCPAddr).AddrPort(); peer != want {
 				t.Errorf("accepted from %s, want %s", peer, want)
@@ -123,7 +126,7 @@ func TestATakenAddressIsRefused(t *testing.T) {
 	} {
 		for _, n := range []int{1, 2} {
 			before := descriptors(t)
-			sockets, _, err := Bind(taken, n)
+			sockets, _, err := Bind(net.TCPAddrFromAddrPort(taken), n, SocketOptions{})
 			if !errors.Is(err, unix.EADDRINUSE) || sockets != nil {
 				t.Errorf("%s: %d sockets, error %v", name, len(sockets), err)
 			} else if !strings.Contains(err.Error(), taken.String()) {
@@ -141,7 +144,7 @@ func TestATakenAddressIsRefused(t *testing.T) {
 }
 
 func TestAForeignAddressIsRefused(t *testing.T) {
-	_, _, err := Bind(netip.MustParseAddrPort("192.0.2.1:80"), 2)
+	_, _, err := Bind(&net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80}, 2, SocketOptions{})
 	if err == nil || !strings.Contains(err.Error(), "192.0.2.1:80") {
 		t.Errorf("binding a foreign address: %v", err)
 	}

@@ -1,9 +1,6 @@
 package loop
 
 import (
-	"errors"
-	"fmt"
-	"net"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -54,7 +51,7 @@ type Conn struct {
 	toLoopback bool // dialled to an address of this machine
 	readable   bool // there may be something to read
 	writable   bool // the socket may take more
-	hangup     bool // an end, an error or urgent data is to be read: a short read may leave something
+	hangup     bool // an end, an error or urgent data is to be read, or it is a unix socket: a short read may leave something
 	broken     bool // the kernel said that an error is to be read
 	paused     bool // the handler wants no data
 	ended      bool // the end was read
@@ -77,39 +74,6 @@ func (l *Loop) Adopt(fd int, h Handler) (*Conn, error) {
 	}
 	c.slot = slot
 	return c, nil
-}
-
-// Dial begins to connect to a TCP address. Connected follows, never before Dial
-// has returned; there is no deadline other than the kernel's, so set a timer.
-// The connection begins paused. After an error nothing follows.
-func (l *Loop) Dial(to net.Addr, h Handler) (*Conn, error) {
-	tcp, ok := to.(*net.TCPAddr)
-	if !ok {
-		return nil, fmt.Errorf("connect to %v: not a TCP address", to)
-	}
-	fd, err := connectTCP(tcp.AddrPort())
-	if err != nil {
-		return nil, err
-	}
-	c, err := l.Adopt(fd, h)
-	if err != nil {
-		return nil, err
-	}
-	c.connecting = true
-	c.toLoopback = tcp.IP.IsLoopback()
-	return c, nil
-}
-
-// Exhausted reports whether an error of Dial, or one told to Connected, comes
-// from a want of descriptors, ports or memory on this machine, and says nothing
-// about the server.
-func Exhausted(err error) bool {
-	for _, e := range []error{unix.EMFILE, unix.ENFILE, unix.ENOBUFS, unix.ENOMEM, unix.EADDRNOTAVAIL, unix.ENOSPC} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // Loop returns the loop that the connection lives on.
@@ -143,7 +107,8 @@ func (c *Conn) Close() {
 	c.fd = -1
 }
 
-// Abort closes the connection by a reset (RFC 9293, section 3.5.2).
+// Abort closes the connection by a reset (RFC 9293, section 3.5.2). Unix sockets
+// have none: there the other side sees an end.
 func (c *Conn) Abort() {
 	if c.fd >= 0 {
 		rawResetOnClose(int(c.fd))
@@ -195,21 +160,6 @@ func (c *Conn) turn() {
 	if c.ended && c.failure != nil && c.fd >= 0 {
 		c.fail(c.failure)
 	}
-}
-
-func (c *Conn) connected() {
-	c.connecting = false
-	err := socketError(int(c.fd))
-	if err == nil {
-		err = c.failure
-	}
-	if err == nil && c.toLoopback && isSelfConnected(int(c.fd)) {
-		err = unix.ECONNREFUSED
-	}
-	if err != nil {
-		c.Close()
-	}
-	c.handler.Connected(c, err)
 }
 
 // read passes on what has come in, up to the budget of one turn.

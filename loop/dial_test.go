@@ -15,7 +15,7 @@ func (w *world) dial(to netip.AddrPort, d *diary) (c *Conn) {
 	w.t.Helper()
 	w.do(func() {
 		var err error
-		if c, err = w.Dial(net.TCPAddrFromAddrPort(to), d); err != nil {
+		if c, err = w.Dial(net.TCPAddrFromAddrPort(to), SocketOptions{}, d); err != nil {
 			w.t.Errorf("dial: %v", err)
 		}
 		if len(d.events) > 0 {
@@ -87,7 +87,7 @@ func TestARefusedConnectIsToldAlsoAfterSend(t *testing.T) {
 	w, d := start(t), newDiary(t)
 	to := refusing(t, "127.0.0.1")
 	w.do(func() {
-		c, err := w.Dial(net.TCPAddrFromAddrPort(to), d)
+		c, err := w.Dial(net.TCPAddrFromAddrPort(to), SocketOptions{}, d)
 		if err != nil {
 			t.Errorf("dial: %v", err)
 			return
@@ -101,7 +101,7 @@ func TestARefusedConnectIsToldAlsoAfterSend(t *testing.T) {
 func TestWhatIsSentWhileConnectingArrives(t *testing.T) {
 	w, d := start(t), newDiary(t)
 	w.do(func() {
-		c, err := w.Dial(w.port.Addr(), d)
+		c, err := w.Dial(w.port.Addr(), SocketOptions{}, d)
 		if err != nil {
 			t.Errorf("dial: %v", err)
 			return
@@ -134,7 +134,7 @@ func TestADialThatCannotBeginIsAnError(t *testing.T) {
 	w := start(t)
 	d := newDiary(t)
 	w.do(func() {
-		c, err := w.Dial(&net.TCPAddr{IP: net.IPv4bcast, Port: 9}, d)
+		c, err := w.Dial(&net.TCPAddr{IP: net.IPv4bcast, Port: 9}, SocketOptions{}, d)
 		if err == nil {
 			c.Close()
 			t.Error("connecting to everybody was begun")

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,7 +17,7 @@ const (
 type AcceptHandler interface {
 	// Accepted gives a new connection, paused and without a handler: SetHandler
 	// must be called before Accepted returns, unless the connection is closed.
-	Accepted(c *Conn, from netip.AddrPort)
+	Accepted(c *Conn)
 	// Stopped: after Drain, the last connection was accepted and the socket is
 	// closed.
 	Stopped(ln *Listener)
@@ -31,7 +30,10 @@ type Listener struct {
 	fd      int // -1 once closed
 	slot    int32
 	timer   timer
+	file    socketFile // of a unix socket
 
+	paused   bool // by Pause
+	resting  bool // until descriptors may be free again
 	draining bool
 	deadline time.Duration // when a drain may end
 	said     time.Duration // when it was last said that descriptors ran out; 0: never
@@ -40,7 +42,7 @@ type Listener struct {
 // Listen accepts connections from a listening socket, which from then on belongs
 // to the loop. On error the socket is closed.
 func (l *Loop) Listen(socket int, h AcceptHandler) (*Listener, error) {
-	ln := &Listener{loop: l, handler: h, fd: socket}
+	ln := &Listener{loop: l, handler: h, fd: socket, file: fileOf(socket)}
 	ln.timer.owner = ln
 	slot, err := l.register(socket, ln, unix.EPOLLIN)
 	if err != nil {
@@ -51,29 +53,58 @@ func (l *Loop) Listen(socket int, h AcceptHandler) (*Listener, error) {
 	return ln, nil
 }
 
+// Pause leaves new connections in the kernel's queue until Resume: none is
+// accepted any more, not even in the batch at hand. Pause and Resume may be
+// called at any time, during a drain too.
+func (ln *Listener) Pause() { ln.setPaused(true) }
+
+// Resume ends a Pause.
+func (ln *Listener) Resume() { ln.setPaused(false) }
+
+func (ln *Listener) setPaused(paused bool) {
+	if ln.paused != paused && ln.fd >= 0 {
+		ln.paused = paused
+		ln.watch()
+	}
+}
+
 // Drain stops accepting without resetting anybody: new handshakes are ignored,
-// the connections of those that were under way are still accepted. Stopped
-// follows.
+// the connections of those that were under way are still accepted; what a Pause
+// leaves in the queue, after Resume. A unix socket's file is removed, so that no
+// client finds it. Stopped follows.
 func (ln *Listener) Drain() {
 	if ln.draining || ln.fd < 0 {
 		return
 	}
 	ln.draining = true
-	if err := RefuseHandshakes(ln.fd); err != nil {
+	if err := ln.refuse(); err != nil {
 		ln.loop.log.Warn("connections that come in now may be reset", "error", err)
 	}
 	ln.deadline = ln.loop.now + drainWindow
 	ln.loop.timers.start(&ln.timer, ln.deadline)
 }
 
-// Close closes the socket at once; connections in its queue are reset. Stopped
-// does not follow.
+func (ln *Listener) refuse() error {
+	if ln.file.path != "" {
+		return ln.file.remove()
+	}
+	return RefuseHandshakes(ln.fd)
+}
+
+// Close closes the socket at once; connections in its queue are reset. A unix
+// socket's file is removed, also for those that share the socket. Stopped does
+// not follow.
 func (ln *Listener) Close() {
 	if ln.fd < 0 {
 		return
 	}
 	ln.loop.sources.remove(ln.slot)
 	ln.loop.timers.stop(&ln.timer)
+	// A socket that other loops share stays open, and would go on being reported.
+	rawEpollControl(ln.loop.epfd, unix.EPOLL_CTL_DEL, ln.fd, &unix.EpollEvent{})
+	if err := ln.file.remove(); err != nil {
+		ln.loop.log.Warn("the file of a unix socket is left behind", "path", ln.file.path, "error", err)
+	}
 	unix.Close(ln.fd)
 	ln.fd = -1
 }
@@ -88,17 +119,17 @@ func (ln *Listener) event(uint32) { ln.accept(acceptBatch) }
 // run out, and is called again then.
 func (ln *Listener) accept(most int) bool {
 	for range most {
-		if ln.fd < 0 {
+		if ln.fd < 0 || ln.paused {
 			break
 		}
-		fd, from, err := rawAccept(ln.fd)
+		fd, err := rawAccept(ln.fd)
 		switch {
 		case err == nil:
-			ln.accepted(fd, from)
+			ln.accepted(fd)
 		case err == unix.EAGAIN:
 			return true
 		case Exhausted(err):
-			ln.pause(err)
+			ln.rest(err)
 			return false
 		}
 		// Any other error belongs to a connection that is gone already.
@@ -106,41 +137,70 @@ func (ln *Listener) accept(most int) bool {
 	return true
 }
 
-func (ln *Listener) accepted(fd int, from netip.AddrPort) {
+func (ln *Listener) accepted(fd int) {
 	ln.deadline = ln.loop.now + drainWindow
 	c, err := ln.loop.Adopt(fd, nil)
 	if err != nil {
 		ln.loop.log.Error("an accepted connection is closed", "error", err)
 		return
 	}
+	c.hangup = ln.file.path != ""
 	defer c.survive()
-	ln.handler.Accepted(c, from)
+	ln.handler.Accepted(c)
 }
 
-// pause leaves the queue alone until descriptors may have been freed.
-func (ln *Listener) pause(err error) {
+// rest leaves the queue alone until descriptors may have been freed.
+func (ln *Listener) rest(err error) {
 	if ln.said == 0 || ln.loop.now-ln.said > sayAgain {
 		ln.said = ln.loop.now
 		ln.loop.log.Warn("accepting is paused until descriptors are free again", "error", err)
 	}
-	rawEpollModify(ln.loop.epfd, ln.fd, ln.loop.sources.event(ln.slot, 0))
+	ln.resting = true
+	ln.watch()
 	ln.loop.timers.start(&ln.timer, ln.loop.now+acceptPause)
 }
 
-// expired ends a pause, or a drain once nothing has come in for a while.
+// watch has events come up for new connections, or not.
+func (ln *Listener) watch() {
+	events := uint32(unix.EPOLLIN)
+	if ln.paused || ln.resting {
+		events = 0
+	}
+	rawEpollModify(ln.loop.epfd, ln.fd, ln.loop.sources.event(ln.slot, events))
+}
+
+// expired ends a rest, or a drain once nothing has come in for a while.
 func (ln *Listener) expired() {
+	if ln.resting {
+		ln.resting = false
+		ln.watch()
+	}
+	if ln.draining {
+		ln.drained()
+	}
+}
+
+// drained ends a drain if nothing is left in the queue, and otherwise looks
+// again later.
+func (ln *Listener) drained() {
 	switch {
-	case !ln.draining || ln.loop.now < ln.deadline:
-		rawEpollModify(ln.loop.epfd, ln.fd, ln.loop.sources.event(ln.slot, unix.EPOLLIN))
-		if ln.draining {
-			ln.loop.timers.start(&ln.timer, ln.deadline)
-		}
+	case ln.loop.now < ln.deadline:
+	case ln.paused && !ln.queueEmpty():
+		ln.deadline = ln.loop.now + drainWindow
 	case !ln.accept(2 * backlog):
-		// Those left in the queue are waiting for descriptors.
+		return // those left in the queue are waiting for descriptors
+	}
+	switch {
+	case ln.fd < 0:
 	case ln.loop.now < ln.deadline:
 		ln.loop.timers.start(&ln.timer, ln.deadline)
 	default:
 		ln.Close()
 		ln.loop.guarded(func() { ln.handler.Stopped(ln) })
 	}
+}
+
+func (ln *Listener) queueEmpty() bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(ln.fd), Events: unix.POLLIN}}, 0)
+	return n == 0 && err == nil
 }

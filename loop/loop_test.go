@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -84,7 +83,7 @@ func TestStopRunsWhatWasPosted(t *testing.T) {
 
 func TestStopClosesEverythingWithoutAWord(t *testing.T) {
 	w, d := start(t), newDiary(t)
-	sockets, at, err := Bind(netip.MustParseAddrPort("127.0.0.1:0"), 1)
+	sockets, at, err := Bind(loopback, 1, SocketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,7 +198,7 @@ func TestEventsOfAClosedConnectionReachNobody(t *testing.T) {
 			slot := (*victim).slot
 			(*victim).Close()
 			var err error
-			if heir, err = w.Dial(net.TCPAddrFromAddrPort(to), d); err != nil {
+			if heir, err = w.Dial(net.TCPAddrFromAddrPort(to), SocketOptions{}, d); err != nil {
 				t.Errorf("dial: %v", err)
 			}
 			if heir.slot != slot {

@@ -1,7 +1,6 @@
 package loop
 
 import (
-	"net/netip"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -30,11 +29,7 @@ func TestASocketConnectedToItselfIsFound(t *testing.T) {
 		t.Error("not found to be connected to itself")
 	}
 
-	sockets, address, err := Bind(netip.MustParseAddrPort("127.0.0.1:0"), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(sockets[0])
+	_, address := bind(t, "127.0.0.1:0", 1)
 	other, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)

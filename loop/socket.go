@@ -3,7 +3,7 @@ package loop
 import (
 	"fmt"
 	"net/netip"
-	"os"
+	"strings"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -96,40 +96,26 @@ func rawResetOnClose(fd int) {
 		uintptr(unsafe.Pointer(&linger)), unsafe.Sizeof(linger), 0)
 }
 
-// rawAccept takes a connection from a listening socket's queue.
-func rawAccept(fd int) (conn int, from netip.AddrPort, err error) {
-	var sa unix.RawSockaddrAny
-	for {
-		size := uint32(unix.SizeofSockaddrAny)
-		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&sa)),
-			uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
-		if errno == 0 {
-			return int(n), addressOf(&sa), nil
-		}
-		if errno != unix.EINTR {
-			return -1, netip.AddrPort{}, errno
-		}
-	}
+// rawSetInt sets an option of a socket.
+func rawSetInt(fd, level, option, value int) error {
+	v := int32(value)
+	_, _, errno := unix.RawSyscall6(unix.SYS_SETSOCKOPT, uintptr(fd), uintptr(level), uintptr(option),
+		uintptr(unsafe.Pointer(&v)), unsafe.Sizeof(v), 0)
+	return asError(errno)
 }
 
-// connectTCP begins to connect. How it went is read off the socket later.
-func connectTCP(to netip.AddrPort) (fd int, err error) {
-	var sa unix.RawSockaddrAny
-	size, family := rawSockaddr(to, &sa)
-	s, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family),
-		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
-	if errno != 0 {
-		return -1, os.NewSyscallError("socket", errno)
+// rawAccept takes a connection from a listening socket's queue.
+func rawAccept(fd int) (conn int, err error) {
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_ACCEPT4, uintptr(fd), 0, 0,
+			unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		if errno == 0 {
+			return int(n), nil
+		}
+		if errno != unix.EINTR {
+			return -1, errno
+		}
 	}
-	one := int32(1)
-	unix.RawSyscall6(unix.SYS_SETSOCKOPT, s, unix.IPPROTO_TCP, unix.TCP_NODELAY,
-		uintptr(unsafe.Pointer(&one)), unsafe.Sizeof(one), 0)
-	_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, s, uintptr(unsafe.Pointer(&sa)), size)
-	if errno != 0 && errno != unix.EINPROGRESS && errno != unix.EINTR {
-		rawClose(int(s))
-		return -1, fmt.Errorf("connect to %s: %w", to, errno)
-	}
-	return int(s), nil
 }
 
 // socketError takes the pending error off a socket.
@@ -188,6 +174,17 @@ func rawSockaddr(a netip.AddrPort, sa *unix.RawSockaddrAny) (size uintptr, famil
 	p := (*unix.RawSockaddrInet6)(unsafe.Pointer(sa))
 	p.Family, p.Port, p.Addr = unix.AF_INET6, swapped(a.Port()), a.Addr().As16()
 	return unix.SizeofSockaddrInet6, unix.AF_INET6
+}
+
+// rawSockaddrUnix fills in the address of a unix socket. Abstract ones, which
+// are in no directory and which no permission protects, are not supported.
+func rawSockaddrUnix(path string, sa *unix.RawSockaddrUnix) (size uintptr, err error) {
+	if most := len(sa.Path) - 1; path == "" || len(path) > most || path[0] == '@' || strings.IndexByte(path, 0) >= 0 {
+		return 0, fmt.Errorf("%q is not the path of a unix socket: 1 to %d bytes, none of them 0, the first not @", path, most)
+	}
+	sa.Family = unix.AF_UNIX
+	copy((*[len(sa.Path)]byte)(unsafe.Pointer(&sa.Path))[:], path)
+	return unsafe.Offsetof(sa.Path) + uintptr(len(path)) + 1, nil
 }
 
 // swapped turns a port from network order, as it stands in a socket address, to

@@ -13,13 +13,15 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // patience bounds every wait of these tests. None of them needs it to pass.
 const patience = 20 * time.Second
+
+// loopback is where a free port is asked for.
+var loopback = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
 
 // world is a loop, what it logs, and a port to dial.
 type world struct {
@@ -73,7 +75,7 @@ func (w *world) open(h Handler) (*Conn, *net.TCPConn) {
 	var c *Conn
 	w.do(func() {
 		var err error
-		c, err = w.Dial(w.port.Addr(), &hooks{
+		c, err = w.Dial(w.port.Addr(), SocketOptions{}, &hooks{
 			connected: func(c *Conn, err error) { c.SetHandler(h); connected <- err },
 		})
 		if err != nil {
@@ -235,15 +237,11 @@ func (n *notes) Handle(_ context.Context, r slog.Record) error {
 // silent returns an address where a connect is never answered.
 func silent(t testing.TB) netip.AddrPort {
 	t.Helper()
-	sockets, at, err := Bind(netip.MustParseAddrPort("127.0.0.1:0"), 1)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(sockets[0]) })
+	sockets, at := bindTo(t, loopback, 1, SocketOptions{})
 	if err := RefuseHandshakes(sockets[0]); err != nil {
 		t.Fatal(err)
 	}
-	return at
+	return at.(*net.TCPAddr).AddrPort()
 }
 
 // readAll reads a peer to its end.

@@ -50,6 +50,12 @@ type rotation struct {
 
 func newRotation(ready []candidate) rotation { return rotation{ready, cycle(ready)} }
 
+// countOn counts one more active on a server, unless it is full or not ready.
+func (r *rotation) countOn(s *Server) bool {
+	i := slices.IndexFunc(r.candidates, func(c candidate) bool { return c.server == s })
+	return i >= 0 && r.candidates[i].count()
+}
+
 // roundRobin chooses and counts the server whose turn it is, or the next one
 // after it that can be chosen; the turns in between are used up, so that they do
 // not all go to the same successor.

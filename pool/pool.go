@@ -9,6 +9,13 @@
 // draining; a server is ready, and so can be chosen, when it is healthy and
 // not draining.
 //
+// Who finds every ready server full, or none checked yet, may wait: Await puts a
+// Waiter into the pool's queue, first come first served. The queue works by
+// hand-over: the Release that frees a place, or the change that makes a server
+// ready, acquires for the first waiter who can use it. While somebody waits,
+// Acquire gives newcomers nothing, so that nobody overtakes. Nobody waits longer
+// than its owner lets it: owners set a limit and Cancel.
+//
 // Readers never lock: writers rebuild an immutable snapshot of the ready
 // servers under the pool's mutex and store it whole. Package pool dials
 // nothing, starts no goroutine and knows none of its callers.
@@ -18,6 +25,7 @@ import (
 	"container/list"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,12 +36,16 @@ import (
 // What Acquire answers when it has no server to give.
 var (
 	// ErrUnchecked: no server is ready, but the first check of at least one is
-	// still under way. The caller may Await it.
+	// still under way. The caller may Await one.
 	ErrUnchecked = errors.New("no server is ready and not all have been checked yet")
 	// ErrNoneReady: no server is ready, or every ready one was tried.
 	ErrNoneReady = errors.New("no server is ready")
-	// ErrFull: the servers left to choose from are at their max_connections.
+	// ErrFull: the servers left to choose from are at their max_connections, or
+	// others wait for them. The caller may Await one.
 	ErrFull = errors.New("every ready server is at its max_connections")
+	// ErrQueueFull: as ErrFull, and as many wait as may. Only Await and waiters are
+	// told so.
+	ErrQueueFull = errors.New("every ready server is at its max_connections and the queue is full")
 )
 
 // A Pool is a named set of servers that can serve the same traffic. All its
@@ -42,11 +54,16 @@ type Pool struct {
 	name      string
 	algorithm string
 
+	queueLength int
+
 	mu      sync.Mutex
 	servers []*Server // in the order they came; guarded by mu
-	waiters list.List // of *Waiter; guarded by mu
+	waiters list.List // the queue, of *Waiter; guarded by mu
+	full    int       // how many of them wait because all are full; guarded by mu
 
+	_       cpu.CacheLinePad
 	current atomic.Pointer[snapshot]
+	queued  atomic.Int64 // how many wait; written under mu
 
 	_    cpu.CacheLinePad
 	turn atomic.Uint64 // which of several equal choices is next
@@ -63,16 +80,25 @@ type snapshot struct {
 // pending reports whether Acquire answers ErrUnchecked.
 func (s *snapshot) pending() bool { return len(s.candidates) == 0 && s.none == ErrUnchecked }
 
-// New returns an empty pool. An empty algorithm means LeastConnections; an
-// unknown one is an error that lists those that exist.
-func New(name, algorithm string) (*Pool, error) {
-	if algorithm == "" {
-		algorithm = LeastConnections
+// Options say how a pool chooses, and who may wait for it.
+type Options struct {
+	Algorithm   string // one of Algorithms; empty: LeastConnections
+	QueueLength int    // how many may wait when every ready server is full; 0: nobody
+}
+
+// New returns an empty pool. An unknown algorithm is an error that lists those
+// that exist.
+func New(name string, o Options) (*Pool, error) {
+	if o.Algorithm == "" {
+		o.Algorithm = LeastConnections
 	}
-	if !slices.Contains(Algorithms(), algorithm) {
-		return nil, fmt.Errorf("algorithm %q is not known; use one of %q", algorithm, Algorithms())
+	if !slices.Contains(Algorithms(), o.Algorithm) {
+		return nil, fmt.Errorf("algorithm %q is not known; use one of %q", o.Algorithm, Algorithms())
 	}
-	p := &Pool{name: name, algorithm: algorithm}
+	if o.QueueLength < 0 {
+		return nil, fmt.Errorf("queue length %d is not possible; 0 means that nobody waits", o.QueueLength)
+	}
+	p := &Pool{name: name, algorithm: o.Algorithm, queueLength: o.QueueLength}
 	p.publishLocked()
 	return p, nil
 }
@@ -89,6 +115,14 @@ func (p *Pool) Algorithm() string { return p.algorithm }
 // ErrFull. tried may be nil.
 func (p *Pool) Acquire(tried *Tried) (Lease, error) {
 	now := p.current.Load()
+	if p.queued.Load() > 0 && len(now.candidates) > 0 {
+		return Lease{}, ErrFull
+	}
+	return p.choose(now, tried)
+}
+
+// choose is Acquire for somebody whose turn it is.
+func (p *Pool) choose(now *snapshot, tried *Tried) (Lease, error) {
 	if len(now.candidates) == 0 {
 		return Lease{}, now.none
 	}
@@ -102,14 +136,13 @@ func (p *Pool) Acquire(tried *Tried) (Lease, error) {
 	if err != nil {
 		return Lease{}, err
 	}
-	server.total.Add(1)
-	return Lease{server: server}, nil
+	return leaseOn(server), nil
 }
 
-// Upload adds a server, or updates the weight and max_connections of the one
-// that has the same address, ending its draining and making it suspect. It
-// reports whether the server is new; a new one is not ready before SetHealth
-// says so.
+// Upload adds a server, or updates the one that has the same address, ending its
+// draining and making it suspect. It reports whether the server is new; a new one
+// is not ready before SetHealth says so. Where an address leads is kept when the
+// spec does not say it.
 func (p *Pool) Upload(spec ServerSpec) (server *Server, created bool) {
 	if spec.Weight == 0 {
 		spec.Weight = 1
@@ -117,13 +150,17 @@ func (p *Pool) Upload(spec ServerSpec) (server *Server, created bool) {
 	p.change(func() bool {
 		server = p.findLocked(spec.Address)
 		if created = server == nil; created {
-			server = newServer(spec.Address)
+			server = newServer(p, spec.Address)
 			p.servers = append(p.servers, server)
 		} else {
 			server.suspectNow()
 		}
+		if spec.Resolved == nil {
+			spec.Resolved = server.spec.Resolved
+		}
 		server.spec = spec
 		server.resolved.Store(&spec.Resolved)
+		server.sources.Store(&spec.Sources)
 		server.draining = false
 		return true
 	})
@@ -171,6 +208,20 @@ func (p *Pool) SetHealth(server *Server, health Health) {
 		server.health = health
 		return before.Healthy != health.Healthy || before.Checked() != health.Checked()
 	})
+}
+
+// SetResolved records where a server's address leads, for connections from now
+// on, and makes the server suspect if that is news. Nobody may change to
+// afterwards. Only package resolve calls it.
+func (p *Pool) SetResolved(server *Server, to net.Addr) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if before := server.spec.Resolved; before == to || before != nil && to != nil && before.String() == to.String() {
+		return
+	}
+	server.spec.Resolved = to
+	server.resolved.Store(&to)
+	server.suspectNow()
 }
 
 // Status returns a copy of what is known of each server, in the order in

@@ -11,7 +11,7 @@ func TestNewKnowsItsAlgorithms(t *testing.T) {
 		LeastConnections: LeastConnections,
 		RoundRobin:       RoundRobin,
 	} {
-		p, err := New("web", given)
+		p, err := New("web", Options{Algorithm: given})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -19,7 +19,7 @@ func TestNewKnowsItsAlgorithms(t *testing.T) {
 		same(t, "name", p.Name(), "web")
 		same(t, "servers", len(p.Servers()), 0)
 	}
-	p, err := New("web", "fastest")
+	p, err := New("web", Options{Algorithm: "fastest"})
 	if p != nil || err == nil {
 		t.Fatal("a pool was made with an unknown algorithm")
 	}

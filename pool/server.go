@@ -2,6 +2,7 @@ package pool
 
 import (
 	"net"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -11,19 +12,22 @@ import (
 
 // A ServerSpec says what the operator wants of a server.
 type ServerSpec struct {
-	Address        string   // as the operator wrote it; its identity within the pool
-	Resolved       net.Addr // where Address leads: a *net.TCPAddr or *net.UnixAddr that nobody changes; nil while that is not known
-	Weight         int      // its share relative to the others; 0 means 1
-	MaxConnections int      // no more active than this; 0 means no limit
+	Address        string       // as the operator wrote it; its identity within the pool
+	Resolved       net.Addr     // where Address leads: a *net.TCPAddr or *net.UnixAddr that nobody changes; nil: not known, or as before
+	Weight         int          // its share relative to the others; 0 means 1
+	MaxConnections int          // no more active than this; 0 means no limit
+	Sources        []netip.Addr // the addresses to connect from, in turn, that nobody changes; empty: the kernel's choice
 }
 
 // A Server is one address in a pool. It is created by Pool.Upload and keeps
 // its counts as long as it is in the pool.
 type Server struct {
+	pool    *Pool
 	address string
 	suspect chan struct{}
 
 	resolved atomic.Pointer[net.Addr]
+	sources  atomic.Pointer[[]netip.Addr]
 
 	// Guarded by the pool's mutex.
 	spec     ServerSpec
@@ -34,6 +38,7 @@ type Server struct {
 	active   atomic.Int64
 	total    atomic.Int64
 	failures atomic.Int64
+	source   atomic.Uint64 // which of the sources is next
 	_        cpu.CacheLinePad
 }
 
@@ -62,22 +67,36 @@ type Status struct {
 	Failures int64 // times it could not be connected to, or failed to answer
 }
 
-func newServer(address string) *Server {
-	return &Server{address: address, suspect: make(chan struct{}, 1)}
+func newServer(p *Pool, address string) *Server {
+	return &Server{pool: p, address: address, suspect: make(chan struct{}, 1)}
 }
 
-// Address returns the server's host:port.
+// Address returns the server's address as the operator wrote it.
 func (s *Server) Address() string { return s.address }
 
 // Resolved returns where connections to the server go, nil while that is not known.
 func (s *Server) Resolved() net.Addr { return *s.resolved.Load() }
 
+// Source returns the address to connect to the server from: each of its Sources
+// in turn. It is invalid when there are none, and the kernel chooses.
+func (s *Server) Source() netip.Addr {
+	sources := *s.sources.Load()
+	switch n := uint64(len(sources)); n {
+	case 0:
+		return netip.Addr{}
+	case 1:
+		return sources[0]
+	default:
+		return sources[(s.source.Add(1)-1)%n]
+	}
+}
+
 // Active returns how many connections or requests are in flight on the server.
 func (s *Server) Active() int64 { return s.active.Load() }
 
-// Suspect delivers a value after traffic failed to connect to the server, or it
-// was uploaded again, so that it can be checked at once. Several reasons in quick
-// succession may deliver one. Package health is its only receiver.
+// Suspect delivers a value after traffic failed to connect to the server, it was
+// uploaded again or its address leads elsewhere, so that it can be checked at
+// once. Several reasons in quick succession may deliver one. Package health is its only receiver.
 func (s *Server) Suspect() <-chan struct{} { return s.suspect }
 
 func (s *Server) suspectNow() {
@@ -121,24 +140,33 @@ type Lease struct {
 	server *Server
 }
 
+// leaseOn makes the lease of a server that was counted on.
+func leaseOn(s *Server) Lease {
+	s.total.Add(1)
+	return Lease{server: s}
+}
+
 // Server returns the server chosen, nil once released.
 func (l *Lease) Server() *Server { return l.server }
 
-// Release ends the lease: the server has one less active. Releasing again
-// does nothing.
+// Release ends the lease: the server has one less active. If somebody waits for
+// it, Release calls that waiter's Granted before it returns; no lock is held then.
+// Releasing again does nothing.
 func (l *Lease) Release(outcome Outcome) {
 	s := l.server
 	if s == nil {
 		return
 	}
 	l.server = nil
-	s.active.Add(-1)
-	if outcome == Served {
-		return
+	if outcome != Served {
+		s.failures.Add(1)
 	}
-	s.failures.Add(1)
 	if outcome == ConnectFailed {
 		s.suspectNow()
+	}
+	s.active.Add(-1)
+	if s.pool.queued.Load() > 0 {
+		s.pool.handOver(s)
 	}
 }
 
@@ -163,6 +191,8 @@ func (t *Tried) Add(s *Server) bool {
 
 // Len returns how many servers were tried.
 func (t *Tried) Len() int { return t.n }
+
+func (t *Tried) empty() bool { return t == nil || t.n == 0 }
 
 func (t *Tried) has(s *Server) bool {
 	return t != nil && slices.Contains(t.servers[:t.n], s)

@@ -2,251 +2,265 @@ package pool
 
 import (
 	"fmt"
-	"sync"
+	"slices"
 	"testing"
-	"time"
 )
 
-// bell makes a waiter that notes its name when woken.
-func bell(order *[]string, name string) *Waiter {
-	return &Waiter{Wake: func() { *order = append(*order, name) }}
+// line is the waiters of a story. It notes in which order they were told what:
+// "one=a" was given a lease on a, which it holds, "two:full" an error.
+type line struct {
+	*world
+	told  []string
+	named map[string]*Waiter
 }
 
-// await registers a waiter, and expects that there is something to wait for.
-func (w *world) await(waiter *Waiter) {
-	w.t.Helper()
-	w.wantErr(nil, ErrUnchecked)
-	if !w.Await(waiter) {
-		w.t.Fatal("await refused although no server has been checked")
+func (w *world) line() *line { return &line{world: w, named: map[string]*Waiter{}} }
+
+// await lets a waiter into the queue that does not want the servers named.
+func (l *line) await(name, tried string) {
+	l.t.Helper()
+	if err := l.try(name, tried); err != nil {
+		l.t.Fatalf("%s may not wait: %v", name, err)
 	}
 }
 
-// Those who wait are woken when there is a server for them, or when the last
-// first check has told that there is none.
-func TestWaitersAreWokenInTheirOrder(t *testing.T) {
-	for name, story := range map[string]struct {
-		results []Health
-		wakes   int // which of the results wakes
-	}{
-		"the first passed":  {[]Health{passed(), failed()}, 0},
-		"the second passed": {[]Health{failed(), passed()}, 1},
-		"all failed":        {[]Health{failed(), failed()}, 1},
-	} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, LeastConnections)
-			w.Upload(ServerSpec{Address: "a"})
-			w.Upload(ServerSpec{Address: "b"})
-			var woken []string
-			for i := range 4 {
-				w.await(bell(&woken, letter(i)))
+func (l *line) try(name, tried string) error {
+	w := &Waiter{Tried: &Tried{}}
+	for _, c := range tried {
+		w.Tried.Add(l.Find(string(c)))
+	}
+	w.Granted = func(lease Lease, err error) {
+		switch err {
+		case nil:
+			address := lease.Server().Address()
+			l.held[address] = append(l.held[address], &lease)
+			l.told = append(l.told, name+"="+address)
+		case ErrNoneReady:
+			l.told = append(l.told, name+":none")
+		case ErrQueueFull:
+			l.told = append(l.told, name+":full")
+		default:
+			l.t.Errorf("%s was told %v", name, err)
+		}
+	}
+	l.named[name] = w
+	return l.Await(w)
+}
+
+// want compares what was told since the last time, and how many still wait.
+func (l *line) wantTold(waiting int, told ...string) {
+	l.t.Helper()
+	if !slices.Equal(l.told, told) {
+		l.t.Fatalf("told %q, want %q", l.told, told)
+	}
+	if l.Queued() != waiting || l.waiters.Len() != waiting {
+		l.t.Fatalf("%d wait, want %d", l.Queued(), waiting)
+	}
+	l.told = nil
+}
+
+func (l *line) wantAwaitErr(tried string, want error) {
+	l.t.Helper()
+	if err := l.try("refused", tried); err != want {
+		l.t.Fatalf("await answered %v, want %v", err, want)
+	}
+}
+
+func TestPlacesAreHandedOverInOrder(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm string) {
+		l := newQueue(t, algorithm, 5).line()
+		l.ready("a", 1, 1)
+		l.ready("b", 1, 2)
+		l.acquire(3)
+		for i := range 5 {
+			l.await(fmt.Sprint(i), "")
+		}
+		l.wantAwaitErr("", ErrQueueFull)
+		l.wantTold(5)
+		l.release("b")
+		l.wantTold(4, "0=b")
+		l.wantErr(nil, ErrFull)
+		l.await("5", "")
+		l.release("ab")
+		l.wantTold(3, "1=a", "2=b")
+		l.want(1, 2)
+		l.release("aabb")
+		l.wantTold(0, "3=a", "4=a", "5=b")
+		l.want(1, 1)
+		same(t, "total", sum(l.totals()), 9)
+		l.acquire(1)
+		l.want(1, 2)
+	})
+}
+
+func TestNobodyWaitsWithoutAQueue(t *testing.T) {
+	l := newWorld(t, LeastConnections).line()
+	l.wantAwaitErr("", ErrNoneReady)
+	l.ready("a", 1, 1)
+	l.await("early", "") // a place has come free since Acquire answered ErrFull
+	l.wantTold(0, "early=a")
+	l.wantErr(nil, ErrFull)
+	l.wantAwaitErr("", ErrQueueFull)
+	l.wantAwaitErr("a", ErrNoneReady)
+	l.wantTold(0)
+	l.release("a")
+	l.wantTold(0)
+	if p, err := New("web", Options{QueueLength: -1}); p != nil || err == nil {
+		t.Error("a pool with a negative queue was made")
+	}
+}
+
+// While somebody waits a newcomer gets nothing from Acquire, even if there is a
+// place that those who wait do not want; it gets that from Await.
+func TestNobodyOvertakes(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm string) {
+		l := newQueue(t, algorithm, 2).line()
+		l.ready("a", 1, 2)
+		b := l.ready("b", 1, 1)
+		l.acquire(2)
+		l.want(1, 1)
+		l.await("one", "a")
+		l.wantTold(1)
+		l.wantErr(nil, ErrFull)
+		l.await("two", "")
+		l.wantTold(1, "two=a")
+		l.await("three", "")
+		l.wantAwaitErr("", ErrQueueFull)
+		l.release("a")
+		l.wantTold(1, "three=a") // one has tried it
+		l.await("four", "")
+		b.active.Add(-1) // a release that has come as far as this
+		l.wantAwaitErr("", ErrQueueFull)
+		l.wantTold(1, "one=b")
+		l.handOver(b)
+		l.wantTold(1)
+		l.release("a")
+		l.wantTold(0, "four=a")
+	})
+}
+
+// A newcomer that comes between a release and its hand-over waits like everybody.
+func TestANewcomerFindsAPlaceForAnother(t *testing.T) {
+	l := newQueue(t, RoundRobin, 9).line()
+	a := l.ready("a", 1, 2)
+	l.acquire(2)
+	l.await("one", "")
+	l.await("two", "")
+	a.active.Add(-2)
+	l.await("three", "")
+	l.wantTold(1, "one=a", "two=a")
+	l.handOver(a)
+	l.handOver(a)
+	l.wantTold(1)
+	l.want(2)
+}
+
+func TestCancelledWaitersAreNotTold(t *testing.T) {
+	l := newQueue(t, LeastConnections, 3).line()
+	same(t, "cancelled", l.Cancel(&Waiter{}), false)
+	l.ready("a", 1, 1)
+	l.acquire(1)
+	for _, name := range []string{"one", "two", "three"} {
+		l.await(name, "")
+	}
+	same(t, "cancelled", l.Cancel(l.named["one"]), true)
+	same(t, "cancelled", l.Cancel(l.named["one"]), false)
+	if err := l.Await(l.named["one"]); err != nil { // again, now the last
+		t.Fatal(err)
+	}
+	same(t, "cancelled", l.Cancel(l.named["two"]), true)
+	l.release("a")
+	l.wantTold(1, "three=a")
+	same(t, "cancelled", l.Cancel(l.named["three"]), false)
+	l.release("a")
+	l.wantTold(0, "one=a")
+	l.release("a")
+	l.acquire(1)
+}
+
+// What operators and checks change serves the queue, or leaves it waiting.
+func TestChangesServeTheQueue(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm string) {
+		l := newQueue(t, algorithm, 9).line()
+		a := l.ready("a", 1, 1)
+		b, _ := l.Upload(ServerSpec{Address: "b", MaxConnections: 2})
+		l.SetHealth(b, failed())
+		l.acquire(1)
+		for i := range 8 {
+			l.await(fmt.Sprint(i), "")
+		}
+		l.SetHealth(b, passed())
+		l.wantTold(6, "0=b", "1=b")
+		l.Upload(ServerSpec{Address: "a", MaxConnections: 3})
+		l.wantTold(4, "2=a", "3=a")
+		l.Upload(ServerSpec{Address: "a", MaxConnections: 2}) // lower than what is active
+		l.release("a")
+		l.wantTold(4)
+		l.release("a")
+		l.wantTold(3, "4=a")
+
+		l.Drain(a)
+		l.release("a")
+		l.wantTold(3)
+		l.SetHealth(b, failed())
+		l.release("b")
+		l.wantTold(3) // none is ready, and they go on waiting,
+		l.wantErr(nil, ErrNoneReady)
+		l.wantAwaitErr("", ErrNoneReady) // which nobody begins to
+		l.RemoveDrained(a)
+		l.release("a")
+		l.wantTold(3)
+		l.SetHealth(b, passed())
+		l.wantTold(2, "5=b")
+		l.Upload(ServerSpec{Address: "b"}) // without a limit
+		l.wantTold(0, "6=b", "7=b")
+		l.acquire(5)
+	})
+}
+
+// Servers that a waiter has tried are no reason to tell it anything.
+func TestWhoHasTriedAllThatIsReadyWaitsOn(t *testing.T) {
+	l := newQueue(t, LeastConnections, 9).line()
+	l.ready("a", 1, 1)
+	b := l.ready("b", 1, 1)
+	l.acquire(2)
+	l.await("one", "a")
+	l.await("two", "b")
+	l.await("three", "")
+	l.Upload(ServerSpec{Address: "a", MaxConnections: 2})
+	l.wantTold(2, "two=a")
+	l.Drain(b)
+	l.Upload(ServerSpec{Address: "a", MaxConnections: 3})
+	l.wantTold(1, "three=a")
+	l.release("aaa")
+	l.wantTold(1)
+	l.ready("c", 1, 0)
+	l.wantTold(0, "one=c")
+}
+
+// Granted runs with no lock of the pool held.
+func TestGrantedMayUseThePool(t *testing.T) {
+	w := newQueue(t, LeastConnections, 1000)
+	a := w.ready("a", 1, 1)
+	first := w.must(nil)
+	told := 0
+	for range 1000 {
+		waiter := &Waiter{}
+		waiter.Granted = func(lease Lease, err error) {
+			told++
+			if w.Cancel(waiter) || err != nil || lease.Server() != a {
+				t.Errorf("told %v and error %v", lease.Server(), err)
 			}
-			for i, result := range story.results {
-				want := []string{}
-				if i > story.wakes {
-					want = []string{"a", "b", "c", "d"}
-				}
-				same(t, "woken", woken, want)
-				w.SetHealth(w.Servers()[i], result)
-			}
-			same(t, "woken", woken, []string{"a", "b", "c", "d"})
-
-			w.SetHealth(w.Servers()[0], failed())
-			w.SetHealth(w.Servers()[0], passed())
-			same(t, "woken once", len(woken), 4)
-			if w.Await(bell(&woken, "late")) {
-				t.Error("await accepted a waiter although all servers have been checked")
-			}
-		})
-	}
-}
-
-func TestACancelledWaiterIsNotWoken(t *testing.T) {
-	w := newWorld(t, RoundRobin)
-	a, _ := w.Upload(ServerSpec{Address: "a"})
-	var woken []string
-	first, second, third := bell(&woken, "first"), bell(&woken, "second"), bell(&woken, "third")
-	w.Cancel(first) // never registered
-	for _, waiter := range []*Waiter{first, second, third} {
-		w.await(waiter)
-	}
-	w.Cancel(second)
-	w.Cancel(second)
-	w.await(second) // again, now the last
-	w.Cancel(first)
-	w.SetHealth(a, passed())
-	same(t, "woken", woken, []string{"third", "second"})
-	w.Cancel(third) // woken already
-}
-
-func TestUploadsDoNotWakeButTheirResultsDo(t *testing.T) {
-	w := newWorld(t, LeastConnections)
-	w.wantErr(nil, ErrNoneReady) // an empty pool has nothing to wait for
-	var woken []string
-	if w.Await(bell(&woken, "early")) {
-		t.Fatal("await accepted a waiter for an empty pool")
-	}
-	w.Upload(ServerSpec{Address: "a"})
-	w.await(bell(&woken, "one"))
-	b, _ := w.Upload(ServerSpec{Address: "b"})
-	w.Upload(ServerSpec{Address: "a", Weight: 5})
-	w.await(bell(&woken, "two"))
-	same(t, "woken by uploads", len(woken), 0)
-	w.SetHealth(b, passed())
-	same(t, "woken", woken, []string{"one", "two"})
-	same(t, "chosen", w.turns(3), "bbb")
-}
-
-func TestRemovingTheLastUncheckedServerWakes(t *testing.T) {
-	w := newWorld(t, LeastConnections)
-	a, _ := w.Upload(ServerSpec{Address: "a"})
-	b, _ := w.Upload(ServerSpec{Address: "b"})
-	var woken []string
-	w.await(bell(&woken, "one"))
-	w.Drain(a)
-	w.RemoveDrained(a)
-	w.SetHealth(a, passed()) // its check was under way
-	same(t, "woken while b is unchecked", len(woken), 0)
-	w.wantErr(nil, ErrUnchecked)
-	w.Drain(b)
-	w.RemoveDrained(b)
-	same(t, "woken", woken, []string{"one"})
-	w.wantErr(nil, ErrNoneReady)
-}
-
-// A server that is unchecked is worth waiting for when no other is ready, unless
-// it is to go.
-func TestUncheckedBesideChecked(t *testing.T) {
-	w := newWorld(t, RoundRobin)
-	a, _ := w.Upload(ServerSpec{Address: "a"})
-	w.SetHealth(a, failed())
-	w.wantErr(nil, ErrNoneReady)
-	b, _ := w.Upload(ServerSpec{Address: "b"})
-	var woken []string
-	w.await(bell(&woken, "one"))
-	w.Drain(b)
-	same(t, "woken", woken, []string{"one"})
-	w.wantErr(nil, ErrNoneReady)
-	w.Upload(ServerSpec{Address: "b"})
-	w.await(bell(&woken, "two"))
-	w.SetHealth(a, passed())
-	same(t, "woken", woken, []string{"one", "two"})
-	same(t, "chosen", w.turns(2), "aa")
-}
-
-// A server that is uploaded again may have changed: it is to be checked at once.
-func TestUploadedAgainIsSuspect(t *testing.T) {
-	w := newWorld(t, LeastConnections)
-	a, _ := w.Upload(ServerSpec{Address: "a"})
-	same(t, "suspect when new", len(a.Suspect()), 0)
-	w.Upload(ServerSpec{Address: "a", Weight: 2})
-	same(t, "suspect when uploaded again", len(a.Suspect()), 1)
-}
-
-// Wake runs with no lock of the pool held.
-func TestWakeMayUseThePool(t *testing.T) {
-	w := newWorld(t, LeastConnections)
-	a, _ := w.Upload(ServerSpec{Address: "a"})
-	var lease Lease
-	var err error
-	waiter := &Waiter{}
-	waiter.Wake = func() {
-		lease, err = w.Acquire(nil)
-		w.Cancel(waiter)
-		w.Upload(ServerSpec{Address: "b"})
-	}
-	w.await(waiter)
-	w.SetHealth(a, passed())
-	if err != nil || lease.Server() != a {
-		t.Fatalf("acquired %v and error %v when woken", lease.Server(), err)
-	}
-	lease.Release(Served)
-}
-
-// Goroutines that were refused as unchecked register while the first result
-// comes in: each is either told to try again or woken.
-func TestNoWakeUpIsLost(t *testing.T) {
-	const rounds, goroutines = 200, 8
-	for round := range rounds {
-		w := newWorld(t, LeastConnections)
-		server, _ := w.Upload(ServerSpec{Address: "a"})
-		var all sync.WaitGroup
-		failures := make(chan error, goroutines)
-		for range goroutines {
-			all.Go(func() {
-				if err := acquireOrAwait(w.Pool); err != nil {
-					failures <- err
-				}
-			})
+			w.wantErr(nil, ErrFull)
+			w.Upload(ServerSpec{Address: "a", MaxConnections: 1})
+			lease.Release(Served) // as for an owner that is gone
 		}
-		all.Go(func() {
-			if round%2 == 0 {
-				w.SetHealth(server, passed())
-				return
-			}
-			w.Drain(server)
-			w.RemoveDrained(server)
-		})
-		all.Wait()
-		close(failures)
-		for err := range failures {
-			if round%2 == 0 || err != ErrNoneReady {
-				t.Fatalf("round %d: %v", round, err)
-			}
-		}
-		same(t, "active", server.Active(), 0)
-	}
-}
-
-// acquireOrAwait is what a listener does with a client that comes early.
-func acquireOrAwait(p *Pool) error {
-	for {
-		lease, err := p.Acquire(nil)
-		if err == nil {
-			lease.Release(Served)
-			return nil
-		}
-		if err != ErrUnchecked {
-			return err
-		}
-		woken := make(chan struct{})
-		waiter := &Waiter{Wake: func() { close(woken) }}
-		if !p.Await(waiter) {
-			continue
-		}
-		select {
-		case <-woken:
-		case <-time.After(patience):
-			p.Cancel(waiter)
-			return fmt.Errorf("not woken within %v", patience)
+		if err := w.Await(waiter); err != nil {
+			t.Fatal(err)
 		}
 	}
-}
-
-// Those that give up race with the result. Each waiter is woken at most once,
-// and those that stayed exactly once.
-func TestCancelRacesWithTheResult(t *testing.T) {
-	const rounds, goroutines = 200, 6
-	for range rounds {
-		w := newWorld(t, LeastConnections)
-		server, _ := w.Upload(ServerSpec{Address: "a"})
-		var woken [goroutines]chan struct{}
-		var waiters [goroutines]*Waiter
-		for i := range waiters {
-			woken[i] = make(chan struct{}, 2)
-			waiters[i] = &Waiter{Wake: func() { woken[i] <- struct{}{} }}
-			w.await(waiters[i])
-		}
-		var all sync.WaitGroup
-		for i := range goroutines / 2 {
-			all.Go(func() { w.Cancel(waiters[i]) })
-		}
-		all.Go(func() { w.SetHealth(server, passed()) })
-		all.Wait()
-		for i := range woken {
-			if n := len(woken[i]); n > 1 || i >= goroutines/2 && n == 0 {
-				t.Fatalf("waiter %d of %d was woken %d times", i, goroutines, n)
-			}
-		}
-		same(t, "still waiting", w.waiters.Len(), 0)
-	}
+	first.Release(Served)
+	same(t, "told", told, 1000)
+	w.want(0)
+	same(t, "waiting", w.Queued(), 0)
 }

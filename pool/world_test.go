@@ -27,9 +27,12 @@ type world struct {
 	held map[string][]*Lease
 }
 
-func newWorld(t testing.TB, algorithm string) *world {
+func newWorld(t testing.TB, algorithm string) *world { return newQueue(t, algorithm, 0) }
+
+// newQueue returns a world in which so many may wait when all are full.
+func newQueue(t testing.TB, algorithm string, length int) *world {
 	t.Helper()
-	p, err := New("web", algorithm)
+	p, err := New("web", Options{Algorithm: algorithm, QueueLength: length})
 	if err != nil {
 		t.Fatal(err)
 	}

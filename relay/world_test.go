@@ -79,7 +79,7 @@ func (w *world) connect() (*loop.Conn, *net.TCPConn) {
 	defer port.Close()
 	h := &dialling{done: make(chan error, 1)}
 	var c *loop.Conn
-	w.do(func() { c, err = w.loop.Dial(port.Addr(), h) })
+	w.do(func() { c, err = w.loop.Dial(port.Addr(), loop.SocketOptions{}, h) })
 	if err != nil {
 		w.t.Fatal(err)
 	}

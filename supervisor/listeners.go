@@ -4,7 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net"
-	"net/netip"
+	"strings"
 	"time"
 
 	"fulcrum/config"
@@ -100,8 +100,14 @@ func (r *running) newHTTP(c *config.Listener, p *poolInUse) (protocol, error) {
 
 type tcpListener struct{ *l4.Listener }
 
-func (l tcpListener) Address() string     { return l.Listener.Address().String() }
 func (l tcpListener) Forget(*pool.Server) {}
+
+func (l tcpListener) Address() string {
+	if a, ok := l.Listener.Address().(*net.UnixAddr); ok {
+		return unixPrefix + a.Name
+	}
+	return l.Listener.Address().String()
+}
 
 type httpListener struct{ *httpproxy.Proxy }
 
@@ -109,15 +115,18 @@ func (l httpListener) Address() string          { return l.Addr().String() }
 func (l httpListener) Stop(ctx context.Context) { l.Proxy.Stop(ctx) }
 func (l httpListener) Abandon()                 { l.Proxy.Stop(context.Background()) }
 
+// unixPrefix is what the address of a unix socket begins with in a config.
+const unixPrefix = "unix:"
+
 // resolveListen turns a listener's address into one to bind: "" as the host
 // means every address of the machine.
-func resolveListen(address string) (netip.AddrPort, error) {
+func resolveListen(address string) (net.Addr, error) {
+	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
+		return &net.UnixAddr{Name: path, Net: "unix"}, nil
+	}
 	to, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
-		return netip.AddrPort{}, err
+		return nil, err // not to, which would be a nil in a net.Addr that is none
 	}
-	if to.IP == nil {
-		return netip.AddrPortFrom(netip.Addr{}, uint16(to.Port)), nil
-	}
-	return netip.AddrPortFrom(to.AddrPort().Addr().Unmap(), uint16(to.Port)), nil
+	return to, nil
 }

@@ -73,7 +73,7 @@ func (r *running) preparePools() (problems []error) {
 	defer cancel()
 	for i := range r.config.Pools {
 		c := &r.config.Pools[i]
-		p, err := pool.New(c.Name, c.Algorithm)
+		p, err := pool.New(c.Name, poolOptions(c))
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pool %q: %w", c.Name, err))
 			continue
@@ -93,6 +93,14 @@ func (r *running) preparePools() (problems []error) {
 		r.pools = append(r.pools, &poolInUse{Pool: p, config: c, checker: health.New(p, healthOptions(c.Health, r.log))})
 	}
 	return problems
+}
+
+func poolOptions(c *config.Pool) pool.Options {
+	o := pool.Options{Algorithm: c.Algorithm}
+	if c.Queue != nil {
+		o.QueueLength = c.Queue.Length
+	}
+	return o
 }
 
 func healthOptions(c *config.Health, log *slog.Logger) health.Options {
