@@ -51,7 +51,7 @@ func newWorld(t *testing.T, change func(*Options), addresses ...string) *world {
 	if change != nil {
 		change(&o)
 	}
-	w := &world{t: t, pool: p, addr: l.Addr().String()}
+	w := &world{t: t, pool: o.Pool, addr: l.Addr().String()}
 	for _, a := range addresses {
 		w.add(a)
 	}

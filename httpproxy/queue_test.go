@@ -1,0 +1,66 @@
+package httpproxy
+
+import (
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"fulcrum/pool"
+)
+
+// newQueue starts a proxy whose pool lets one request wait, for one server that
+// takes one at a time and answers when told.
+func newQueue(t *testing.T, timeout time.Duration) (w *world, answer func()) {
+	t.Helper()
+	answers := make(chan struct{}, 9)
+	addr := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case <-answers:
+		case <-r.Context().Done():
+		}
+		io.WriteString(w, r.URL.Path)
+	})
+	p, err := pool.New("web", pool.Options{QueueLength: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w = newWorld(t, func(o *Options) { o.Pool, o.QueueTimeout = p, timeout })
+	s := w.add(addr)
+	w.pool.Upload(pool.ServerSpec{Address: addr, MaxConnections: 1})
+	one := w.dial()
+	one.send("GET /one HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.eventually("the first is served", func() bool { return s.Active() == 1 })
+	return w, func() { answers <- struct{}{} }
+}
+
+func TestARequestWaitsInTheQueue(t *testing.T) {
+	t.Parallel()
+	w, answer := newQueue(t, time.Minute)
+	two := w.dial()
+	two.send("GET /two HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.eventually("the second waits", func() bool { return w.pool.Queued() == 1 })
+	if resp, body := w.get("/three"); resp.StatusCode != 503 || !strings.Contains(body, "every server is busy") {
+		t.Errorf("with a full queue: %d %q", resp.StatusCode, body)
+	}
+	answer()
+	answer()
+	if _, body, _ := two.response("GET"); body != "/two" {
+		t.Errorf("got %q", body)
+	}
+	w.idle()
+}
+
+func TestARequestDoesNotWaitInTheQueueForever(t *testing.T) {
+	t.Parallel()
+	w, answer := newQueue(t, 20*time.Millisecond)
+	if resp, body := w.get("/two"); resp.StatusCode != 503 || !strings.Contains(body, "every server is busy") {
+		t.Errorf("after the timeout: %d %q", resp.StatusCode, body)
+	}
+	if n := w.pool.Queued(); n != 0 {
+		t.Errorf("%d still wait", n)
+	}
+	answer()
+	w.idle()
+}
