@@ -48,11 +48,10 @@ func prepare(t testing.TB, algorithm string) *world {
 	}
 	w := &world{t: t, pool: p}
 	for range 2 {
-		l, err := loop.New(slog.New(slog.DiscardHandler))
+		l, err := loop.New(testIO(), slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.Start()
 		t.Cleanup(l.Stop)
 		w.loops = append(w.loops, l)
 	}
@@ -282,4 +281,13 @@ func leftovers(t testing.TB) (check func()) {
 			return f <= files && g <= goroutines
 		})
 	}
+}
+
+// testIO returns what the loops of these tests work by: io_uring where there is
+// one to be had, unless FULCRUM_TEST_IO=epoll is set.
+func testIO() loop.IO {
+	if os.Getenv("FULCRUM_TEST_IO") == "epoll" {
+		return loop.Epoll
+	}
+	return loop.Auto()
 }

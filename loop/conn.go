@@ -40,6 +40,8 @@ type Conn struct {
 	slot    int32
 	timer   timer
 
+	operations
+
 	unsent  []byte // the rest of what Send was given, in a buffer of the loop's
 	offset  int    // how much of unsent has gone out meanwhile
 	failure error  // why sending failed; told when reading has come to its end
@@ -47,6 +49,7 @@ type Conn struct {
 	spliceTo *Conn // where bulk may go without passing through the process
 	pipe     *pipe // what was spliced to this connection and is still unsent
 
+	direct     bool // read and written when it is ready to be; always so over epoll
 	connecting bool // Connected is still to come
 	toLoopback bool // dialled to an address of this machine
 	readable   bool // there may be something to read
@@ -67,12 +70,10 @@ const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPR
 func (l *Loop) Adopt(fd int, h Handler) (*Conn, error) {
 	c := &Conn{loop: l, handler: h, fd: int32(fd), paused: true}
 	c.timer.owner = c
-	slot, err := l.register(fd, c, connEvents)
-	if err != nil {
+	if err := l.poller.adopt(c); err != nil {
 		rawClose(fd)
 		return nil, err
 	}
-	c.slot = slot
 	return c, nil
 }
 
@@ -89,8 +90,11 @@ func (c *Conn) Pause() { c.paused = true }
 // Resume ends a Pause, or begins reading at all.
 func (c *Conn) Resume() {
 	c.paused = false
-	if c.readable {
+	switch {
+	case c.readable, c.endCame && !c.ended, c.receiveError != 0, !c.stored.empty():
 		c.enqueue()
+	default:
+		c.arm()
 	}
 }
 
@@ -100,10 +104,13 @@ func (c *Conn) Close() {
 	if c.fd < 0 {
 		return
 	}
-	c.loop.sources.remove(c.slot)
 	c.loop.timers.stop(&c.timer)
 	c.dropUnsent()
-	rawClose(int(c.fd))
+	for !c.stored.empty() {
+		buffer, _ := c.loop.ring.unstore(&c.stored)
+		c.loop.ring.giveBuffer(buffer)
+	}
+	c.loop.poller.closed(int(c.fd), c.slot, c.inFlight)
 	c.fd = -1
 }
 
@@ -145,6 +152,10 @@ func (c *Conn) event(events uint32) {
 // turn does what can be done now, and calls the handler with what came of it.
 func (c *Conn) turn() {
 	defer c.survive()
+	if !c.direct {
+		c.proceed()
+		return
+	}
 	if c.connecting && (c.writable || c.hangup) {
 		c.connected()
 	}

@@ -57,6 +57,7 @@ func (l *Loop) Dial(to net.Addr, o SocketOptions, h Handler) (*Conn, error) {
 		return nil, err
 	}
 	c.connecting = true
+	l.poller.connecting(c)
 	c.toLoopback = toLoopback
 	c.hangup = isUnix
 	return c, nil

@@ -1,149 +1,102 @@
 package loop
 
 import (
-	"runtime"
-	"time"
+	"fmt"
 
 	"golang.org/x/sys/unix"
 )
 
-// run is the loop's goroutine: wait, then one turn, until Stop.
-func (l *Loop) run() {
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	defer close(l.done)
-	for !l.closed { // written by this goroutine only
-		n := l.wait()
-		l.turn(n)
-	}
-	l.sources.each(func(s source) { s.discard() })
-	for _, p := range l.pipes {
-		p.close()
-	}
-	unix.Close(l.epfd)
-	unix.Close(l.wake)
+const eventBatch = 256 // events taken in one wait
+
+// epoll is the poller that tells of readiness. Each socket is registered once,
+// edge-triggered; closing it is what removes it.
+type epoll struct {
+	fd      int
+	sources *slots
+	events  [eventBatch]unix.EpollEvent
+	came    int // how many of events the last wait has filled
 }
 
-// turn handles the events of one wait, what other goroutines asked for among
-// them, then what earlier turns left over, then the timers that are due.
-func (l *Loop) turn(events int) {
-	l.now = time.Since(l.start)
-	for i := range l.events[:events] {
-		e := &l.events[i]
-		if s := l.sources.get(e.Fd, e.Pad); s != nil {
-			s.event(e.Events)
-		}
+func newEpoll(l *Loop) (*epoll, error) {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("create an epoll instance: %w", err)
 	}
-	l.resumeUnblocked()
-	if l.stopping {
-		l.runPosted()
+	e := &epoll{fd: fd, sources: &l.sources}
+	if _, err := e.register(l.wake, waker{l}, unix.EPOLLIN); err != nil {
+		unix.Close(fd)
+		return nil, err
 	}
-	l.timers.advance(l.now)
+	return e, nil
 }
 
-// resumeUnblocked gives a turn to each connection that has something to do
-// without an event; those that ask again meanwhile wait for the next turn.
-func (l *Loop) resumeUnblocked() {
-	todo := l.unblock
-	l.unblock, l.resumed = l.resumed[:0], nil
-	for _, c := range todo {
-		c.queued = false
-		if c.fd >= 0 {
-			c.turn()
-		}
+func (e *epoll) register(fd int, s source, events uint32) (slot int32, err error) {
+	slot = e.sources.put(s)
+	if err := rawEpollControl(e.fd, unix.EPOLL_CTL_ADD, fd, e.event(slot, events)); err != nil {
+		e.sources.remove(slot)
+		return 0, fmt.Errorf("register with epoll: %w", err)
 	}
-	clear(todo)
-	l.resumed = todo
-}
-
-// wait returns the number of events that have come in. It blocks the thread
-// for up to busyWait behind the scheduler's back, and if nothing came, the next
-// call blocks in the scheduler's sight for as long as it takes.
-func (l *Loop) wait() int {
-	limit := l.timers.next(l.now) // ms; negative: no timer is set
-	if len(l.unblock) > 0 || l.stopping {
-		limit = 0
-	}
-	if l.idle && limit != 0 {
-		l.idle = false
-		n, err := unix.EpollWait(l.epfd, l.events[:], limit)
-		if err != nil {
-			return 0
-		}
-		return n
-	}
-	if limit < 0 || limit > busyWait {
-		limit = busyWait
-	}
-	n := rawEpollWait(l.epfd, l.events[:], limit)
-	l.idle = n <= 0 // after an interruption too: the scheduler may have asked for the processor
-	return max(n, 0)
-}
-
-// A source is what an epoll event is about.
-type source interface {
-	event(events uint32)
-	discard() // closes the descriptor, without a word to anybody
-}
-
-// waker is the source behind Post.
-type waker struct{ loop *Loop }
-
-func (w waker) event(uint32) {
-	drainEventfd(w.loop.wake)
-	w.loop.runPosted()
-}
-
-func (w waker) discard() {}
-
-// slots gives sources a number that the kernel can hold in place of a pointer.
-// The generation tells a source from an earlier one with the same number, of
-// which events may still be in the batch at hand.
-type slots struct {
-	all  []slot
-	free []int32
-}
-
-type slot struct {
-	source     source
-	generation int32
-}
-
-func (s *slots) put(src source) (number int32) {
-	if n := len(s.free); n > 0 {
-		number = s.free[n-1]
-		s.free = s.free[:n-1]
-	} else {
-		number = int32(len(s.all))
-		s.all = append(s.all, slot{})
-	}
-	s.all[number].source = src
-	return number
+	return slot, nil
 }
 
 // event returns what epoll is to report for the source with that number.
-func (s *slots) event(number int32, events uint32) *unix.EpollEvent {
-	return &unix.EpollEvent{Events: events, Fd: number, Pad: s.all[number].generation}
+func (e *epoll) event(slot int32, events uint32) *unix.EpollEvent {
+	return &unix.EpollEvent{Events: events, Fd: slot, Pad: e.sources.all[slot].generation}
 }
 
-func (s *slots) get(number, generation int32) source {
-	if at := &s.all[number]; at.generation == generation {
-		return at.source
+func (e *epoll) wait(ms int, seen bool) bool {
+	if seen {
+		n, _ := unix.EpollWait(e.fd, e.events[:], ms)
+		e.came = max(n, 0)
+	} else {
+		e.came = max(rawEpollWait(e.fd, e.events[:], ms), 0)
 	}
-	return nil
+	return e.came > 0
 }
 
-func (s *slots) remove(number int32) {
-	at := &s.all[number]
-	at.source = nil
-	at.generation++
-	s.free = append(s.free, number)
-}
-
-func (s *slots) each(f func(source)) {
-	for _, at := range s.all {
-		if at.source != nil {
-			f(at.source)
+func (e *epoll) dispatch() {
+	for i := range e.events[:e.came] {
+		at := &e.events[i]
+		if s := e.sources.get(at.Fd, at.Pad); s != nil {
+			s.event(at.Events)
 		}
 	}
+}
+
+func (e *epoll) adopt(c *Conn) (err error) {
+	c.direct = true
+	c.slot, err = e.register(int(c.fd), c, connEvents)
+	return err
+}
+
+// connecting needs nothing more: that the socket is writable will be told.
+func (e *epoll) connecting(*Conn) {}
+
+func (e *epoll) close() { unix.Close(e.fd) }
+
+// Listening sockets are the one kind that is registered level-triggered: what a
+// batch leaves in the queue comes up in the next turn.
+func (e *epoll) listen(ln *Listener) (err error) {
+	ln.slot, err = e.register(ln.fd, ln, unix.EPOLLIN)
+	return err
+}
+
+func (e *epoll) accept(ln *Listener) {
+	events := uint32(0)
+	if ln.accepting() {
+		events = unix.EPOLLIN
+	}
+	rawEpollControl(e.fd, unix.EPOLL_CTL_MOD, ln.fd, e.event(ln.slot, events))
+}
+
+// unlisten closes a listening socket. It is taken out by name: one that other
+// loops share stays open, and would go on being reported.
+func (e *epoll) unlisten(ln *Listener) {
+	rawEpollControl(e.fd, unix.EPOLL_CTL_DEL, ln.fd, &unix.EpollEvent{})
+	e.closed(ln.fd, ln.slot, 0)
+}
+
+func (e *epoll) closed(fd int, slot int32, _ int8) {
+	e.sources.remove(slot)
+	rawClose(fd)
 }

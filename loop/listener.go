@@ -25,12 +25,13 @@ type AcceptHandler interface {
 
 // A Listener is a listening socket on a loop.
 type Listener struct {
-	loop    *Loop
-	handler AcceptHandler
-	fd      int // -1 once closed
-	slot    int32
-	timer   timer
-	file    socketFile // of a unix socket
+	loop     *Loop
+	handler  AcceptHandler
+	fd       int // -1 once closed
+	slot     int32
+	inFlight int8 // operations of io_uring
+	timer    timer
+	file     socketFile // of a unix socket
 
 	paused   bool // by Pause
 	resting  bool // until descriptors may be free again
@@ -44,12 +45,10 @@ type Listener struct {
 func (l *Loop) Listen(socket int, h AcceptHandler) (*Listener, error) {
 	ln := &Listener{loop: l, handler: h, fd: socket, file: fileOf(socket)}
 	ln.timer.owner = ln
-	slot, err := l.register(socket, ln, unix.EPOLLIN)
-	if err != nil {
+	if err := l.poller.listen(ln); err != nil {
 		unix.Close(socket)
 		return nil, err
 	}
-	ln.slot = slot
 	return ln, nil
 }
 
@@ -98,22 +97,32 @@ func (ln *Listener) Close() {
 	if ln.fd < 0 {
 		return
 	}
-	ln.loop.sources.remove(ln.slot)
 	ln.loop.timers.stop(&ln.timer)
-	// A socket that other loops share stays open, and would go on being reported.
-	rawEpollControl(ln.loop.epfd, unix.EPOLL_CTL_DEL, ln.fd, &unix.EpollEvent{})
 	if err := ln.file.remove(); err != nil {
 		ln.loop.log.Warn("the file of a unix socket is left behind", "path", ln.file.path, "error", err)
 	}
-	unix.Close(ln.fd)
+	ln.loop.poller.unlisten(ln)
 	ln.fd = -1
 }
 
 func (ln *Listener) discard() { ln.Close() }
 
-// event accepts a batch. The socket is the one kind that is registered
-// level-triggered: what a batch leaves in the queue comes up in the next turn.
+// event accepts a batch. What it leaves in the queue comes up in the next turn.
 func (ln *Listener) event(uint32) { ln.accept(acceptBatch) }
+
+// completed is told by io_uring that there is something to accept, once for
+// each time that it was asked.
+func (ln *Listener) completed(_ operation, _ int32, _ uint32) {
+	ln.inFlight--
+	if ln.fd < 0 {
+		ln.loop.ring.forget(ln.slot)
+		return
+	}
+	if ln.accepting() {
+		ln.accept(acceptBatch)
+	}
+	ln.watch()
+}
 
 // accept takes connections off the queue. It reports false when descriptors have
 // run out, and is called again then.
@@ -160,14 +169,10 @@ func (ln *Listener) rest(err error) {
 	ln.loop.timers.start(&ln.timer, ln.loop.now+acceptPause)
 }
 
-// watch has events come up for new connections, or not.
-func (ln *Listener) watch() {
-	events := uint32(unix.EPOLLIN)
-	if ln.paused || ln.resting {
-		events = 0
-	}
-	rawEpollModify(ln.loop.epfd, ln.fd, ln.loop.sources.event(ln.slot, events))
-}
+// watch has it told that there is something to accept, or not.
+func (ln *Listener) watch() { ln.loop.poller.accept(ln) }
+
+func (ln *Listener) accepting() bool { return ln.fd >= 0 && !ln.paused && !ln.resting }
 
 // expired ends a rest, or a drain once nothing has come in for a while.
 func (ln *Listener) expired() {

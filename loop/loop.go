@@ -33,7 +33,6 @@ import (
 )
 
 const (
-	eventBatch = 256       // events taken in one wait
 	readSize   = 64 << 10  // the read buffer shared by a loop's connections
 	readBudget = 256 << 10 // bytes that one connection may read in one turn
 
@@ -52,7 +51,6 @@ var ErrPanicked = errors.New("handler panicked")
 // which methods may be called from where.
 type Loop struct {
 	log   *slog.Logger
-	epfd  int
 	wake  int // an eventfd that ends a wait
 	done  chan struct{}
 	start time.Time
@@ -64,8 +62,9 @@ type Loop struct {
 
 	// What follows belongs to the loop.
 	now       time.Duration // since start, read once per turn
+	poller    poller
+	ring      *uring // the poller, if that is io_uring; else nil
 	sources   slots
-	events    [eventBatch]unix.EpollEvent
 	buffer    []byte   // what was read last; shared by all connections
 	spare     [][]byte // buffers for unsent bytes, to be used again
 	pipes     []*pipe  // empty pipes, to be used again
@@ -77,35 +76,26 @@ type Loop struct {
 	stopping  bool
 }
 
-// New opens a loop. Start must follow, and Stop releases what it holds.
-func New(log *slog.Logger) (*Loop, error) {
-	epfd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("create an epoll instance: %w", err)
-	}
+// New starts a loop on a goroutine of its own. Stop must follow.
+func New(io IO, log *slog.Logger) (*Loop, error) {
 	wake, err := unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
 	if err != nil {
-		unix.Close(epfd)
 		return nil, fmt.Errorf("create an eventfd: %w", err)
 	}
 	l := &Loop{
 		log:    log,
-		epfd:   epfd,
 		wake:   wake,
 		done:   make(chan struct{}),
 		start:  time.Now(),
 		buffer: make([]byte, readSize),
 	}
-	if _, err := l.register(wake, waker{l}, unix.EPOLLIN); err != nil {
-		unix.Close(epfd)
-		unix.Close(wake)
+	opened := make(chan error)
+	go l.run(io, opened)
+	if err := <-opened; err != nil {
 		return nil, err
 	}
 	return l, nil
 }
-
-// Start sets the loop going on a goroutine of its own.
-func (l *Loop) Start() { go l.run() }
 
 // Stop ends the loop and waits for it. Functions already posted still run;
 // then whatever connections and listening sockets are left are closed without
@@ -148,17 +138,6 @@ func (l *Loop) runPosted() {
 	for _, f := range todo {
 		l.guarded(f)
 	}
-}
-
-// register adds a descriptor to the epoll instance, once and for all: closing
-// it is what removes it.
-func (l *Loop) register(fd int, s source, events uint32) (slot int32, err error) {
-	slot = l.sources.put(s)
-	if err := rawEpollAdd(l.epfd, fd, l.sources.event(slot, events)); err != nil {
-		l.sources.remove(slot)
-		return 0, fmt.Errorf("register with epoll: %w", err)
-	}
-	return slot, nil
 }
 
 func (l *Loop) guarded(f func()) {

@@ -3,14 +3,15 @@ package loop
 // Unsent returns how many bytes given to Send the socket has not taken yet. The
 // caller keeps this small by pausing the source until Sent is called.
 func (c *Conn) Unsent() int {
-	n := len(c.unsent) - c.offset
+	n := len(c.flight) + len(c.unsent) - c.offset
 	if c.pipe != nil {
 		n += c.pipe.held
 	}
+	c.awaited = n > 0
 	return n
 }
 
-func (c *Conn) hasUnsent() bool { return c.unsent != nil || c.pipe != nil }
+func (c *Conn) hasUnsent() bool { return c.flight != nil || c.unsent != nil || c.pipe != nil }
 
 // Broken reports whether sending has failed, so that Send drops what it is given.
 // Failed is still to come, once the connection is not paused.
@@ -21,6 +22,13 @@ func (c *Conn) Broken() bool { return c.failure != nil }
 // the other side sent before has been read. b may be reused afterwards.
 func (c *Conn) Send(b []byte) {
 	if c.fd < 0 || c.failure != nil || len(b) == 0 {
+		return
+	}
+	if c.leaving {
+		c.arm()
+	}
+	if !c.direct {
+		c.transmit(b)
 		return
 	}
 	if !c.hasUnsent() {

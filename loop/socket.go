@@ -21,14 +21,6 @@ func rawEpollWait(epfd int, events []unix.EpollEvent, ms int) int {
 	return int(n)
 }
 
-func rawEpollAdd(epfd, fd int, event *unix.EpollEvent) error {
-	return rawEpollControl(epfd, unix.EPOLL_CTL_ADD, fd, event)
-}
-
-func rawEpollModify(epfd, fd int, event *unix.EpollEvent) error {
-	return rawEpollControl(epfd, unix.EPOLL_CTL_MOD, fd, event)
-}
-
 func rawEpollControl(epfd, operation, fd int, event *unix.EpollEvent) error {
 	_, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_CTL, uintptr(epfd), uintptr(operation),
 		uintptr(fd), uintptr(unsafe.Pointer(event)), 0, 0)

@@ -68,6 +68,21 @@ func (p *passage) wantPipes(inUse int) {
 	p.t.Fatalf("not %d pipes are in use", inUse)
 }
 
+// direct has both connections read and written when they are ready to be.
+func (p *passage) direct() {
+	p.t.Helper()
+	for is := false; !is; {
+		p.do(func() {
+			for _, c := range []*Conn{p.from, p.to} {
+				if !c.direct && !c.leaving {
+					c.leave()
+				}
+			}
+			is = p.from.direct && p.to.direct
+		})
+	}
+}
+
 // leave puts bytes into a pipe, as splicing does for a receiver that takes no
 // more. It is called on the loop.
 func (p *passage) leave(b []byte) {
@@ -127,6 +142,7 @@ func TestBulkIsSplicedAndSmallMessagesAreNot(t *testing.T) {
 // before the end, and the pipe goes back when it is empty.
 func TestWhatIsLeftInAPipeComesFirst(t *testing.T) {
 	p := newPassage(t)
+	p.direct()
 	left := noise(256 << 10)
 	p.do(func() {
 		p.leave(left)
@@ -151,6 +167,7 @@ func TestWhatIsLeftInAPipeComesFirst(t *testing.T) {
 
 func TestAReceiverThatBreaksDownLosesItsPipe(t *testing.T) {
 	p := newPassage(t)
+	p.direct()
 	p.do(func() { p.leave(noise(256 << 10)) })
 	reset(p.sink)
 	if err := within(t, p.failed, "the reset is not told"); err != unix.ECONNRESET && err != unix.EPIPE {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -43,13 +44,12 @@ func (w *world) Relayed(p *Pair, cause Cause) {
 // prepare connects a pair; open has it begin.
 func prepare(t testing.TB, idle time.Duration) (w *world, open func()) {
 	t.Helper()
-	l, err := loop.New(slog.New(slog.DiscardHandler))
+	l, err := loop.New(testIO(), slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w = &world{t: t, loop: l, causes: make(chan Cause, 10)}
 	w.options = Options{Idle: idle, Moved: &w.moved}
-	l.Start()
 	t.Cleanup(func() {
 		l.Stop()
 		if n := w.told.Load(); n > 1 {
@@ -221,4 +221,13 @@ func eachWay(t *testing.T, idle time.Duration, story func(t *testing.T, w *world
 		w := start(t, idle)
 		story(t, w, w.upstream, w.client, UpstreamFailed)
 	})
+}
+
+// testIO returns what the loops of these tests work by: io_uring where there is
+// one to be had, unless FULCRUM_TEST_IO=epoll is set.
+func testIO() loop.IO {
+	if os.Getenv("FULCRUM_TEST_IO") == "epoll" {
+		return loop.Epoll
+	}
+	return loop.Auto()
 }

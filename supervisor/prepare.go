@@ -134,17 +134,36 @@ func (r *running) prepareLoops() error {
 		if l.Protocol != config.ProtocolTCP {
 			continue
 		}
-		for range processors() {
-			lp, err := loop.New(r.log)
+		io, err := chooseIO(r.config.IO)
+		if err != nil {
+			return err
+		}
+		n := processors()
+		r.log.Info("event loops", "io", io, "loops", n)
+		for range n {
+			lp, err := loop.New(io, r.log)
 			if err != nil {
 				return fmt.Errorf("cannot make an event loop: %w", err)
 			}
-			lp.Start()
 			r.loops = append(r.loops, lp)
 		}
 		return nil
 	}
 	return nil
+}
+
+// chooseIO returns what the config asks for.
+func chooseIO(wanted string) (loop.IO, error) {
+	switch wanted {
+	case config.IOEpoll:
+		return loop.Epoll, nil
+	case config.IOUring:
+		if err := loop.ProbeIOUring(); err != nil {
+			return 0, fmt.Errorf("io_uring cannot be used: %w", err)
+		}
+		return loop.IOUring, nil
+	}
+	return loop.Auto(), nil
 }
 
 func (r *running) prepareListeners() (problems []error) {

@@ -1,0 +1,260 @@
+package loop
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// How a connection lives on io_uring as long as it is not direct: a receive is
+// always in flight and brings data in the ring's buffers, one send at a time
+// takes data out, when it can straight out of the buffer that it came in.
+
+const (
+	mostInTurn = readSize               // bytes received in one turn, and
+	mostStored = 2                      // receive buffers that wait for a handler before the connection becomes direct
+	lookAfter  = 100 * time.Millisecond // the end was read; after that long the connection is watched for an error
+)
+
+// operations is the part of a Conn that io_uring needs.
+type operations struct {
+	flight       []byte // what is being sent
+	flightBuffer int32  // the ring's buffer that flight lies in, or noBuffer: one of the loop's
+	inFlight     int8   // operations that the kernel has
+	stored       parcels
+	turnOf       time.Duration // the turn in which
+	inTurn       int32         // so many bytes came in
+	receiveError int32         // what receiving ended with, told after what is stored
+	receiving    bool          // a receive is in flight
+	endCame      bool          // the end was received, to be told after what is stored
+	awaited      bool          // Unsent has told of bytes: Sent is to follow
+	leaving      bool          // becomes direct as soon as nothing is in flight
+}
+
+// completed takes in the result of an operation.
+func (c *Conn) completed(op operation, result int32, flags uint32) {
+	if flags&completionMore == 0 {
+		c.inFlight--
+	}
+	if c.fd < 0 {
+		c.leftover(op, flags)
+		return
+	}
+	defer c.survive()
+	switch op {
+	case polled:
+		c.pollCompleted(result, flags)
+	case received:
+		c.receiveCompleted(result, flags)
+	case sent:
+		c.sendCompleted(result)
+	}
+}
+
+// leftover clears up after a connection that is closed already.
+func (c *Conn) leftover(op operation, flags uint32) {
+	u := c.loop.ring
+	if op == received && flags&completionBuffer != 0 {
+		u.giveBuffer(uint16(flags >> 16))
+	}
+	if op == sent {
+		c.dropFlight()
+	}
+	if c.inFlight == 0 {
+		u.forget(c.slot)
+	}
+}
+
+func (c *Conn) pollCompleted(result int32, flags uint32) {
+	switch {
+	case result < 0:
+		c.fail(unix.Errno(-result))
+	case c.connecting:
+		c.connected()
+		c.depart()
+		c.arm()
+	case flags&completionMore == 0:
+		c.loop.ring.watch(c)
+		fallthrough
+	default:
+		c.event(uint32(result))
+	}
+}
+
+func (c *Conn) receiveCompleted(result int32, flags uint32) {
+	c.receiving = flags&completionMore != 0
+	switch {
+	case result > 0:
+		c.came(uint16(flags>>16), int(result))
+	case result == 0:
+		c.endCame = true
+	case result == -int32(unix.ENOBUFS):
+		c.leaving = true
+	case result == -int32(unix.ECANCELED), result == -int32(unix.EINTR), result == -int32(unix.EAGAIN):
+	default:
+		c.receiveError = -result
+	}
+	c.proceed()
+}
+
+// came passes data on, or keeps it until the handler wants it; then more comes
+// in than can be passed on.
+func (c *Conn) came(buffer uint16, n int) {
+	u := c.loop.ring
+	much := c.tookMuch()
+	if !c.paused && c.stored.empty() && !much {
+		u.lend(c, buffer, n)
+		return
+	}
+	u.store(&c.stored, buffer, n)
+	if (c.stored.count >= mostStored || much) && !c.leaving {
+		c.bulk = c.spliceTo != nil
+		c.leave()
+	}
+}
+
+// tookMuch reports whether the others on the loop are to have their turns.
+func (c *Conn) tookMuch() bool {
+	if c.turnOf != c.loop.now {
+		c.turnOf, c.inTurn = c.loop.now, 0
+	}
+	return c.inTurn >= mostInTurn
+}
+
+// leave makes the connection direct as soon as nothing is in flight.
+func (c *Conn) leave() {
+	c.leaving = true
+	if c.receiving {
+		c.loop.ring.cancelReceive(c)
+	}
+	c.enqueue()
+}
+
+// proceed does what can be done now.
+func (c *Conn) proceed() {
+	u := c.loop.ring
+	for !c.stored.empty() && !c.paused && c.fd >= 0 {
+		if c.tookMuch() {
+			c.enqueue()
+			return
+		}
+		buffer, n := u.unstore(&c.stored)
+		u.lend(c, buffer, n)
+	}
+	if c.fd < 0 || c.paused && !c.ended || !c.stored.empty() {
+		return
+	}
+	switch {
+	case c.receiveError != 0:
+		c.fail(unix.Errno(c.receiveError))
+	case c.endCame && !c.ended:
+		c.ended = true
+		if c.failure == nil {
+			c.handler.Ended(c)
+			u.lookLater(c)
+		}
+	}
+	if c.fd >= 0 && c.ended && c.failure != nil {
+		c.fail(c.failure)
+	}
+	c.arm()
+}
+
+// arm sees to it that what comes in is told.
+func (c *Conn) arm() {
+	switch {
+	case c.fd < 0 || c.receiving || c.direct || c.connecting:
+	case c.leaving:
+		if c.flight == nil && c.stored.empty() {
+			c.becomeDirect()
+		}
+	case !c.ended && !c.paused:
+		c.loop.ring.receive(c)
+	}
+}
+
+// becomeDirect goes over to readiness: how it stands now is told at once.
+func (c *Conn) becomeDirect() {
+	c.direct, c.leaving = true, false
+	c.loop.ring.watch(c)
+}
+
+// transmit sends by an operation, or adds to what waits for the one in flight.
+func (c *Conn) transmit(b []byte) {
+	if c.flight != nil || c.unsent != nil || c.connecting {
+		if c.unsent == nil {
+			c.unsent = c.loop.takeBuffer()
+		}
+		c.unsent = append(c.unsent, b...)
+		return
+	}
+	c.flight, c.flightBuffer = b, c.loop.ring.keep(b)
+	if c.flightBuffer == noBuffer {
+		c.flight = append(c.loop.takeBuffer(), b...)
+	}
+	c.loop.ring.send(c)
+}
+
+func (c *Conn) sendCompleted(result int32) {
+	switch {
+	case result == -int32(unix.EINTR), result == -int32(unix.EAGAIN):
+		result = 0
+		fallthrough
+	case result >= 0 && int(result) < len(c.flight):
+		c.flight = c.flight[result:]
+		c.loop.ring.send(c)
+		return
+	case result < 0:
+		c.failure = unix.Errno(-result)
+		c.dropFlight()
+		c.dropUnsent()
+		c.enqueue()
+		if c.awaited && !c.ended {
+			c.awaited = false
+			c.handler.Sent(c)
+		}
+		return
+	}
+	c.dropFlight()
+	if c.depart() {
+		return
+	}
+	if c.leaving {
+		c.enqueue()
+	}
+	if c.endWanted {
+		rawShutdown(int(c.fd))
+	}
+	if c.awaited {
+		c.awaited = false
+		c.handler.Sent(c)
+	}
+}
+
+// depart sends what has waited, and reports whether there was anything.
+func (c *Conn) depart() bool {
+	if c.unsent == nil || c.fd < 0 {
+		return false
+	}
+	c.flight, c.unsent = c.unsent, nil
+	c.loop.ring.send(c)
+	return true
+}
+
+// dropFlight gives back the buffer of a send that has ended.
+func (c *Conn) dropFlight() {
+	if c.flightBuffer != noBuffer {
+		c.loop.ring.giveBuffer(uint16(c.flightBuffer))
+	} else {
+		c.loop.giveBuffer(c.flight)
+	}
+	c.flight, c.flightBuffer = nil, noBuffer
+}
+
+// parcels is a queue of receive buffers with data in them, linked by the ring.
+type parcels struct {
+	first, last uint16
+	count       uint16
+}
+
+func (p *parcels) empty() bool { return p.count == 0 }
