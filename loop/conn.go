@@ -42,6 +42,8 @@ type Conn struct {
 
 	operations
 
+	loopbackPort uint16 // dialled on loopback, where a socket can connect to itself; else 0
+
 	unsent  []byte // the rest of what Send was given, in a buffer of the loop's
 	offset  int    // how much of unsent has gone out meanwhile
 	failure error  // why sending failed; told when reading has come to its end
@@ -51,7 +53,6 @@ type Conn struct {
 
 	direct     bool // read and written when it is ready to be; always so over epoll
 	connecting bool // Connected is still to come
-	toLoopback bool // dialled to an address of this machine
 	readable   bool // there may be something to read
 	writable   bool // the socket may take more
 	hangup     bool // an end, an error or urgent data is to be read, or it is a unix socket: a short read may leave something
@@ -157,7 +158,7 @@ func (c *Conn) turn() {
 		return
 	}
 	if c.connecting && (c.writable || c.hangup) {
-		c.connected()
+		c.connected(socketError(int(c.fd)))
 	}
 	if c.hasUnsent() && c.writable {
 		c.flush()

@@ -179,6 +179,13 @@ func TestAResetIsTold(t *testing.T) {
 			w.Post(c.Resume)
 			release()
 		}, []entry{{"failed", unix.ECONNRESET, 30_000}}},
+		{"in one batch with the data that came before it", func(c *Conn, d *diary, peer *net.TCPConn) {
+			w.do(c.Resume)
+			release := w.hold()
+			peer.Write(noise(30_000))
+			reset(peer)
+			release()
+		}, []entry{{"failed", unix.ECONNRESET, 30_000}}},
 		{"after a pause", func(c *Conn, d *diary, peer *net.TCPConn) {
 			peer.Write(noise(30_000))
 			reset(peer)

@@ -38,13 +38,10 @@ const keepaliveQuestions = 3 // without an answer until the connection fails
 func (l *Loop) Dial(to net.Addr, o SocketOptions, h Handler) (*Conn, error) {
 	var fd int
 	var err error
-	var isUnix, toLoopback bool
 	switch to := to.(type) {
 	case *net.TCPAddr:
-		toLoopback = to.IP.IsLoopback()
-		fd, err = connectTCP(to.AddrPort(), o)
+		return l.dialTCP(to.AddrPort(), o, h)
 	case *net.UnixAddr:
-		isUnix = true
 		fd, err = connectUnix(to.Name)
 	default:
 		err = fmt.Errorf("connect to %v: not a TCP or unix address", to)
@@ -57,9 +54,29 @@ func (l *Loop) Dial(to net.Addr, o SocketOptions, h Handler) (*Conn, error) {
 		return nil, err
 	}
 	c.connecting = true
-	l.poller.connecting(c)
-	c.toLoopback = toLoopback
-	c.hangup = isUnix
+	c.hangup = true
+	return c, l.poller.connect(c, nil, 0)
+}
+
+func (l *Loop) dialTCP(to netip.AddrPort, o SocketOptions, h Handler) (*Conn, error) {
+	var sa unix.RawSockaddrAny
+	size, family := rawSockaddr(to, &sa)
+	fd, err := openTCP(family, o)
+	if err != nil {
+		return nil, fmt.Errorf("connect to %s: %w", to, err)
+	}
+	c, err := l.Adopt(fd, h)
+	if err != nil {
+		return nil, err
+	}
+	c.connecting = true
+	if to.Addr().Unmap().IsLoopback() {
+		c.loopbackPort = to.Port()
+	}
+	if err := l.poller.connect(c, &sa, size); err != nil {
+		c.Close()
+		return nil, fmt.Errorf("connect to %s: %w", to, err)
+	}
 	return c, nil
 }
 
@@ -90,13 +107,12 @@ func (c *Conn) LocalAddr() netip.AddrPort {
 }
 
 // connected finds out how connecting went, and tells.
-func (c *Conn) connected() {
+func (c *Conn) connected(err error) {
 	c.connecting = false
-	err := socketError(int(c.fd))
 	if err == nil {
 		err = c.failure
 	}
-	if err == nil && c.toLoopback && isSelfConnected(int(c.fd)) {
+	if err == nil && c.loopbackPort != 0 && c.LocalAddr().Port() == c.loopbackPort && isSelfConnected(int(c.fd)) {
 		err = unix.ECONNREFUSED
 	}
 	if err != nil {
@@ -105,10 +121,8 @@ func (c *Conn) connected() {
 	c.handler.Connected(c, err)
 }
 
-// connectTCP begins to connect. How it went is read off the socket later.
-func connectTCP(to netip.AddrPort, o SocketOptions) (fd int, err error) {
-	var sa unix.RawSockaddrAny
-	size, family := rawSockaddr(to, &sa)
+// openTCP opens a socket to connect from.
+func openTCP(family uint16, o SocketOptions) (fd int, err error) {
 	s, _, errno := unix.RawSyscall(unix.SYS_SOCKET, uintptr(family),
 		unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, unix.IPPROTO_TCP)
 	if errno != 0 {
@@ -119,17 +133,20 @@ func connectTCP(to netip.AddrPort, o SocketOptions) (fd int, err error) {
 	if err = o.set(fd); err == nil && o.Source.IsValid() {
 		err = bindSource(fd, o.Source, family)
 	}
-	if err == nil {
-		_, _, errno = unix.RawSyscall(unix.SYS_CONNECT, s, uintptr(unsafe.Pointer(&sa)), size)
-		if errno != 0 && errno != unix.EINPROGRESS && errno != unix.EINTR {
-			err = errno
-		}
-	}
 	if err != nil {
 		rawClose(fd)
-		return -1, fmt.Errorf("connect to %s: %w", to, err)
+		return -1, err
 	}
 	return fd, nil
+}
+
+// rawConnect begins to connect. How it went is read off the socket later.
+func rawConnect(fd int, sa *unix.RawSockaddrAny, size uintptr) error {
+	_, _, errno := unix.RawSyscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(sa)), size)
+	if errno == unix.EINPROGRESS || errno == unix.EINTR {
+		return nil
+	}
+	return asError(errno)
 }
 
 // set makes no system call for what is zero.

@@ -130,19 +130,26 @@ func TestAConnectWithoutAnAnswerCanBeGivenUp(t *testing.T) {
 	d.wantNothing(w)
 }
 
-func TestADialThatCannotBeginIsAnError(t *testing.T) {
-	w := start(t)
-	d := newDiary(t)
+// fails dials an address to which connecting cannot begin, and returns what Dial
+// or else Connected says.
+func (w *world) fails(to net.Addr, o SocketOptions) (err error) {
+	w.t.Helper()
+	told := make(chan error, 1)
 	w.do(func() {
-		c, err := w.Dial(&net.TCPAddr{IP: net.IPv4bcast, Port: 9}, SocketOptions{}, d)
-		if err == nil {
-			c.Close()
-			t.Error("connecting to everybody was begun")
-		} else if Exhausted(err) {
-			t.Errorf("%v is taken for a want of resources", err)
+		if _, err = w.Dial(to, o, &hooks{connected: func(_ *Conn, err error) { told <- err }}); err != nil {
+			told <- err
 		}
 	})
-	d.wantNothing(w)
+	return within(w.t, told, "nothing is said of a dial")
+}
+
+func TestADialThatCannotBeginIsAnError(t *testing.T) {
+	w := start(t)
+	if err := w.fails(&net.TCPAddr{IP: net.IPv4bcast, Port: 9}, SocketOptions{}); err == nil {
+		t.Error("connecting to everybody was begun")
+	} else if Exhausted(err) {
+		t.Errorf("%v is taken for a want of resources", err)
+	}
 	if !Exhausted(errors.Join(unix.EMFILE)) || Exhausted(unix.ECONNREFUSED) || Exhausted(nil) {
 		t.Error("Exhausted is wrong about what is a want of resources")
 	}

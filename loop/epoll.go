@@ -69,8 +69,13 @@ func (e *epoll) adopt(c *Conn) (err error) {
 	return err
 }
 
-// connecting needs nothing more: that the socket is writable will be told.
-func (e *epoll) connecting(*Conn) {}
+// connect needs nothing more: that the socket is writable will be told.
+func (e *epoll) connect(c *Conn, sa *unix.RawSockaddrAny, size uintptr) error {
+	if sa == nil {
+		return nil
+	}
+	return rawConnect(int(c.fd), sa, size)
+}
 
 func (e *epoll) close() { unix.Close(e.fd) }
 

@@ -25,6 +25,7 @@ type operations struct {
 	turnOf       time.Duration // the turn in which
 	inTurn       int32         // so many bytes came in
 	receiveError int32         // what receiving ended with, told after what is stored
+	quiet        bool          // nothing is expected to have come in yet
 	receiving    bool          // a receive is in flight
 	endCame      bool          // the end was received, to be told after what is stored
 	awaited      bool          // Unsent has told of bytes: Sent is to follow
@@ -44,6 +45,8 @@ func (c *Conn) completed(op operation, result int32, flags uint32) {
 	switch op {
 	case polled:
 		c.pollCompleted(result, flags)
+	case connected:
+		c.connectCompleted(result)
 	case received:
 		c.receiveCompleted(result, flags)
 	case sent:
@@ -70,15 +73,23 @@ func (c *Conn) pollCompleted(result int32, flags uint32) {
 	case result < 0:
 		c.fail(unix.Errno(-result))
 	case c.connecting:
-		c.connected()
-		c.depart()
-		c.arm()
+		c.connectCompleted(0)
 	case flags&completionMore == 0:
 		c.loop.ring.watch(c)
 		fallthrough
 	default:
 		c.event(uint32(result))
 	}
+}
+
+func (c *Conn) connectCompleted(result int32) {
+	var err error
+	if result < 0 {
+		err = unix.Errno(-result)
+	}
+	c.connected(err)
+	c.depart()
+	c.arm()
 }
 
 func (c *Conn) receiveCompleted(result int32, flags uint32) {
@@ -107,7 +118,7 @@ func (c *Conn) came(buffer uint16, n int) {
 		return
 	}
 	u.store(&c.stored, buffer, n)
-	if (c.stored.count >= mostStored || much) && !c.leaving {
+	if c.stored.count >= mostStored || much {
 		c.bulk = c.spliceTo != nil
 		c.leave()
 	}
@@ -123,6 +134,9 @@ func (c *Conn) tookMuch() bool {
 
 // leave makes the connection direct as soon as nothing is in flight.
 func (c *Conn) leave() {
+	if c.leaving {
+		return
+	}
 	c.leaving = true
 	if c.receiving {
 		c.loop.ring.cancelReceive(c)
@@ -188,6 +202,16 @@ func (c *Conn) transmit(b []byte) {
 		c.unsent = append(c.unsent, b...)
 		return
 	}
+	if c.loop.ring.quiet {
+		n, err := rawSend(int(c.fd), b)
+		if err != nil {
+			c.sendFailed(err)
+			return
+		}
+		if b = b[n:]; len(b) == 0 {
+			return
+		}
+	}
 	c.flight, c.flightBuffer = b, c.loop.ring.keep(b)
 	if c.flightBuffer == noBuffer {
 		c.flight = append(c.loop.takeBuffer(), b...)
@@ -204,18 +228,15 @@ func (c *Conn) sendCompleted(result int32) {
 		c.flight = c.flight[result:]
 		c.loop.ring.send(c)
 		return
-	case result < 0:
-		c.failure = unix.Errno(-result)
-		c.dropFlight()
-		c.dropUnsent()
-		c.enqueue()
-		if c.awaited && !c.ended {
-			c.awaited = false
-			c.handler.Sent(c)
+	}
+	c.dropFlight()
+	if result < 0 {
+		c.sendFailed(unix.Errno(-result))
+		if !c.ended {
+			c.tellSent()
 		}
 		return
 	}
-	c.dropFlight()
 	if c.depart() {
 		return
 	}
@@ -225,6 +246,10 @@ func (c *Conn) sendCompleted(result int32) {
 	if c.endWanted {
 		rawShutdown(int(c.fd))
 	}
+	c.tellSent()
+}
+
+func (c *Conn) tellSent() {
 	if c.awaited {
 		c.awaited = false
 		c.handler.Sent(c)

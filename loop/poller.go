@@ -29,7 +29,9 @@ type poller interface {
 	dispatch()
 
 	adopt(c *Conn) error
-	connecting(c *Conn)
+	// connect connects a socket that is not connected at once (sa is not nil), and
+	// has it told how that went.
+	connect(c *Conn, sa *unix.RawSockaddrAny, size uintptr) error
 	listen(ln *Listener) error
 	accept(ln *Listener)
 	unlisten(ln *Listener)

@@ -42,11 +42,9 @@ func TestEachSourceHasAllPortsForEachServer(t *testing.T) {
 				})
 				d.want("connected", nil, 0)
 			}
-			w.do(func() {
-				if _, err := w.Dial(server, o, newDiary(t)); !errors.Is(err, unix.EADDRNOTAVAIL) || !Exhausted(err) {
-					t.Errorf("dial when all ports are in use: %v", err)
-				}
-			})
+			if err := w.fails(server, o); !errors.Is(err, unix.EADDRNOTAVAIL) || !Exhausted(err) {
+				t.Errorf("dial when all ports are in use: %v", err)
+			}
 		}
 	}
 }

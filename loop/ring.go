@@ -32,6 +32,7 @@ const (
 
 	opPollAdd = 6
 	opCancel  = 14
+	opConnect = 16
 	opClose   = 19
 	opSend    = 26
 	opReceive = 27
@@ -39,11 +40,10 @@ const (
 	flagBufferSelect = 1 << 5
 	flagSkipSuccess  = 1 << 6
 
-	pollMulti      = 1 << 0
-	receivePollTry = 1 << 0 // wait for data before the first try
-	receiveMulti   = 1 << 1
-	cancelAll      = 1 << 0
-	cancelFD       = 1 << 1
+	pollMulti    = 1 << 0
+	receiveMulti = 1 << 1
+	cancelAll    = 1 << 0
+	cancelFD     = 1 << 1
 
 	completionBuffer = 1 << 0
 	completionMore   = 1 << 1

@@ -98,6 +98,9 @@ func (c *Conn) sendFailed(err error) {
 	c.failure = err
 	c.dropUnsent()
 	c.readable, c.hangup = true, true
+	if !c.direct {
+		c.leave()
+	}
 	c.enqueue()
 }
 

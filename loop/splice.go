@@ -26,7 +26,7 @@ func (c *Conn) SpliceTo(to *Conn) { c.spliceTo = to }
 // front of them, and a pipe to be had.
 func (c *Conn) splices() bool {
 	to := c.spliceTo
-	if !to.direct && to.fd >= 0 && !to.leaving {
+	if !to.direct && to.fd >= 0 {
 		to.leave()
 	}
 	if !to.direct || to.fd < 0 || to.failure != nil || to.hasUnsent() {

@@ -13,9 +13,12 @@ type operation uint8
 const (
 	ignored operation = iota // nobody waits for it
 	polled
+	connected
 	received
 	sent
 )
+
+const fewResults = 2 // at a time
 
 const farewell = time.Second // how long the end of what was cancelled is awaited when a loop stops
 
@@ -27,13 +30,16 @@ const farewell = time.Second // how long the end of what was cancelled is awaite
 // The slot of a source is kept until the last of its operations has ended.
 type uring struct {
 	*ring
-	loop *Loop
-	lent int32  // the buffer whose bytes are on loan to a handler, or noBuffer: none, or somebody has kept it
-	loan []byte // the bytes
-	busy int    // closed sources of which an operation is in flight
+	loop  *Loop
+	lent  int32  // the buffer whose bytes are on loan to a handler, or noBuffer: none, or somebody has kept it
+	loan  []byte // the bytes
+	quiet bool   // little has come in: sending at once is cheaper than having it done with others
+	busy  int    // closed sources of which an operation is in flight
 
 	after   [ringBuffers]uint16 // of each buffer the next one in the same queue
 	lengths [ringBuffers]uint16 // of each buffer how much is in it
+
+	addresses [ringEntries]unix.RawSockaddrInet6 // of the connect in the same place of the queue
 
 	ended []*Conn // their ends were read a while ago
 	look  timer   // when to look at those
@@ -75,7 +81,9 @@ func (u *uring) wait(ms int, seen bool) bool {
 }
 
 func (u *uring) dispatch() {
-	for n := u.pending(); n > 0; n-- {
+	n := u.pending()
+	u.quiet = n <= fewResults
+	for ; n > 0; n-- {
 		c := u.take()
 		if op := operation(c.userData >> 32); op != ignored {
 			u.loop.sources.all[uint32(c.userData)].source.completed(op, c.result, c.flags)
@@ -89,11 +97,18 @@ func (u *uring) adopt(c *Conn) error {
 	return nil
 }
 
-// connecting asks to be told when the socket is writable.
-func (u *uring) connecting(c *Conn) {
+func (u *uring) connect(c *Conn, sa *unix.RawSockaddrAny, size uintptr) error {
 	c.inFlight++
-	s := u.submit(opPollAdd, c.fd, polled, c.slot)
-	s.opFlags = unix.EPOLLOUT
+	if sa == nil {
+		u.submit(opPollAdd, c.fd, polled, c.slot).opFlags = unix.EPOLLOUT
+		return nil
+	}
+	s := u.submit(opConnect, c.fd, connected, c.slot)
+	// The kernel copies the address when it takes the operation.
+	at := &u.addresses[(u.tail-1)&u.sqMask]
+	*at = *(*unix.RawSockaddrInet6)(unsafe.Pointer(sa))
+	s.address, s.offset = uint64(uintptr(unsafe.Pointer(at))), uint64(size)
+	return nil
 }
 
 func (u *uring) listen(ln *Listener) error {
@@ -234,7 +249,7 @@ func (u *uring) lookLater(c *Conn) {
 
 func (u *uring) expired() {
 	for _, c := range u.ended {
-		if c.fd >= 0 && c.ended && !c.direct && !c.leaving {
+		if c.fd >= 0 && c.ended && !c.direct {
 			c.leave()
 		}
 	}
