@@ -56,7 +56,12 @@ func TestBackPressureCostsNoMemoryInTheLongRun(t *testing.T) {
 	go io.Copy(io.Discard, peer)
 	buffers := map[*byte]bool{}
 	for range 50 {
-		w.do(func() { fill(); buffers[&c.unsent[:1][0]] = true })
+		w.do(func() {
+			for fill(); c.unsent == nil; {
+				c.Send(block)
+			}
+			buffers[&c.unsent[:1][0]] = true
+		})
 		within(t, sent, "nothing is sent")
 	}
 	if len(buffers) > 2 {

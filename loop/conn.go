@@ -44,12 +44,10 @@ type Conn struct {
 
 	loopbackPort uint16 // dialled on loopback, where a socket can connect to itself; else 0
 
-	unsent  []byte // the rest of what Send was given, in a buffer of the loop's
-	offset  int    // how much of unsent has gone out meanwhile
-	failure error  // why sending failed; told when reading has come to its end
+	*outgoing
+	failure unix.Errno // why sending failed; told when reading has come to its end
 
 	spliceTo *Conn // where bulk may go without passing through the process
-	pipe     *pipe // what was spliced to this connection and is still unsent
 
 	direct     bool // read and written when it is ready to be; always so over epoll
 	connecting bool // Connected is still to come
@@ -166,10 +164,12 @@ func (c *Conn) turn() {
 	if c.readable && !c.paused && !c.ended && !c.connecting {
 		c.read()
 	}
-	if c.ended && c.broken && c.failure == nil && c.fd >= 0 {
-		c.failure = socketError(int(c.fd))
+	if c.ended && c.broken && c.failure == 0 && c.fd >= 0 {
+		if err := socketError(int(c.fd)); err != nil {
+			c.failure = asErrno(err)
+		}
 	}
-	if c.ended && c.failure != nil && c.fd >= 0 {
+	if c.ended && c.failure != 0 && c.fd >= 0 {
 		c.fail(c.failure)
 	}
 }
@@ -212,7 +212,7 @@ func (c *Conn) readEnd(err error) {
 		c.fail(err)
 	default:
 		c.readable, c.ended = false, true
-		if c.failure == nil {
+		if c.failure == 0 {
 			c.handler.Ended(c)
 		}
 	}

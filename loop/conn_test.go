@@ -80,7 +80,7 @@ func TestSentKeepsAStreamGoing(t *testing.T) {
 		if len(rest) == 0 {
 			c.CloseWrite()
 		}
-		if c.Unsent() > 50_000 || cap(c.unsent) > readSize {
+		if c.Unsent() > 50_000 || c.outgoing != nil && cap(c.unsent) > readSize {
 			t.Errorf("%d bytes unsent in a buffer of %d", c.Unsent(), cap(c.unsent))
 		}
 	}

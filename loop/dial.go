@@ -59,8 +59,8 @@ func (l *Loop) Dial(to net.Addr, o SocketOptions, h Handler) (*Conn, error) {
 }
 
 func (l *Loop) dialTCP(to netip.AddrPort, o SocketOptions, h Handler) (*Conn, error) {
-	var sa unix.RawSockaddrAny
-	size, family := rawSockaddr(to, &sa)
+	sa := &l.address
+	size, family := rawSockaddr(to, sa)
 	fd, err := openTCP(family, o)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", to, err)
@@ -73,7 +73,7 @@ func (l *Loop) dialTCP(to netip.AddrPort, o SocketOptions, h Handler) (*Conn, er
 	if to.Addr().Unmap().IsLoopback() {
 		c.loopbackPort = to.Port()
 	}
-	if err := l.poller.connect(c, &sa, size); err != nil {
+	if err := l.poller.connect(c, sa, size); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("connect to %s: %w", to, err)
 	}
@@ -109,7 +109,7 @@ func (c *Conn) LocalAddr() netip.AddrPort {
 // connected finds out how connecting went, and tells.
 func (c *Conn) connected(err error) {
 	c.connecting = false
-	if err == nil {
+	if err == nil && c.failure != 0 {
 		err = c.failure
 	}
 	if err == nil && c.loopbackPort != 0 && c.LocalAddr().Port() == c.loopbackPort && isSelfConnected(int(c.fd)) {

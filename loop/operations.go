@@ -18,18 +18,15 @@ const (
 
 // operations is the part of a Conn that io_uring needs.
 type operations struct {
-	flight       []byte // what is being sent
-	flightBuffer int32  // the ring's buffer that flight lies in, or noBuffer: one of the loop's
-	inFlight     int8   // operations that the kernel has
+	inFlight     int8 // operations that the kernel has
 	stored       parcels
-	turnOf       time.Duration // the turn in which
-	inTurn       int32         // so many bytes came in
-	receiveError int32         // what receiving ended with, told after what is stored
-	quiet        bool          // nothing is expected to have come in yet
-	receiving    bool          // a receive is in flight
-	endCame      bool          // the end was received, to be told after what is stored
-	awaited      bool          // Unsent has told of bytes: Sent is to follow
-	leaving      bool          // becomes direct as soon as nothing is in flight
+	turnOf       uint32 // the turn in which
+	inTurn       int32  // so many bytes came in
+	receiveError int32  // what receiving ended with, told after what is stored
+	receiving    bool   // a receive is in flight
+	endCame      bool   // the end was received, to be told after what is stored
+	awaited      bool   // Unsent has told of bytes: Sent is to follow
+	leaving      bool   // becomes direct as soon as nothing is in flight
 }
 
 // completed takes in the result of an operation.
@@ -62,6 +59,7 @@ func (c *Conn) leftover(op operation, flags uint32) {
 	}
 	if op == sent {
 		c.dropFlight()
+		c.settle()
 	}
 	if c.inFlight == 0 {
 		u.forget(c.slot)
@@ -100,7 +98,7 @@ func (c *Conn) receiveCompleted(result int32, flags uint32) {
 	case result == 0:
 		c.endCame = true
 	case result == -int32(unix.ENOBUFS):
-		c.leaving = true
+		c.leaving = c.leaving || !c.loop.ring.offerBuffers()
 	case result == -int32(unix.ECANCELED), result == -int32(unix.EINTR), result == -int32(unix.EAGAIN):
 	default:
 		c.receiveError = -result
@@ -126,8 +124,8 @@ func (c *Conn) came(buffer uint16, n int) {
 
 // tookMuch reports whether the others on the loop are to have their turns.
 func (c *Conn) tookMuch() bool {
-	if c.turnOf != c.loop.now {
-		c.turnOf, c.inTurn = c.loop.now, 0
+	if c.turnOf != c.loop.turns {
+		c.turnOf, c.inTurn = c.loop.turns, 0
 	}
 	return c.inTurn >= mostInTurn
 }
@@ -163,12 +161,12 @@ func (c *Conn) proceed() {
 		c.fail(unix.Errno(c.receiveError))
 	case c.endCame && !c.ended:
 		c.ended = true
-		if c.failure == nil {
+		if c.failure == 0 {
 			c.handler.Ended(c)
 			u.lookLater(c)
 		}
 	}
-	if c.fd >= 0 && c.ended && c.failure != nil {
+	if c.fd >= 0 && c.ended && c.failure != 0 {
 		c.fail(c.failure)
 	}
 	c.arm()
@@ -179,7 +177,7 @@ func (c *Conn) arm() {
 	switch {
 	case c.fd < 0 || c.receiving || c.direct || c.connecting:
 	case c.leaving:
-		if c.flight == nil && c.stored.empty() {
+		if !c.hasUnsent() && c.stored.empty() {
 			c.becomeDirect()
 		}
 	case !c.ended && !c.paused:
@@ -195,11 +193,8 @@ func (c *Conn) becomeDirect() {
 
 // transmit sends by an operation, or adds to what waits for the one in flight.
 func (c *Conn) transmit(b []byte) {
-	if c.flight != nil || c.unsent != nil || c.connecting {
-		if c.unsent == nil {
-			c.unsent = c.loop.takeBuffer()
-		}
-		c.unsent = append(c.unsent, b...)
+	if c.hasUnsent() || c.connecting {
+		c.hold(b)
 		return
 	}
 	if c.loop.ring.quiet {
@@ -212,6 +207,7 @@ func (c *Conn) transmit(b []byte) {
 			return
 		}
 	}
+	c.takeOut()
 	c.flight, c.flightBuffer = b, c.loop.ring.keep(b)
 	if c.flightBuffer == noBuffer {
 		c.flight = append(c.loop.takeBuffer(), b...)
@@ -240,6 +236,7 @@ func (c *Conn) sendCompleted(result int32) {
 	if c.depart() {
 		return
 	}
+	c.settle()
 	if c.leaving {
 		c.enqueue()
 	}
@@ -258,7 +255,7 @@ func (c *Conn) tellSent() {
 
 // depart sends what has waited, and reports whether there was anything.
 func (c *Conn) depart() bool {
-	if c.unsent == nil || c.fd < 0 {
+	if c.fd < 0 || c.outgoing == nil || c.unsent == nil {
 		return false
 	}
 	c.flight, c.unsent = c.unsent, nil

@@ -83,6 +83,7 @@ func (l *Loop) run(io IO, opened chan<- error) {
 // what earlier turns left over, then the timers that are due.
 func (l *Loop) turn() {
 	l.now = time.Since(l.start)
+	l.turns++
 	l.poller.dispatch()
 	l.resumeUnblocked()
 	if l.stopping {

@@ -56,6 +56,7 @@ const (
 	ringEntries = 1024 // operations that can be queued between two calls
 	ringResults = 8192 // completions that the kernel may queue; it keeps what is beyond
 
+	firstBuffers   = 16       // to begin with, of
 	ringBuffers    = 256      // given to the kernel to receive into
 	ringBufferSize = 16 << 10 // bytes of each
 	bufferGroup    = 0
@@ -119,6 +120,7 @@ type ring struct {
 	memory     []byte // the buffers
 	bufferRing []byte // the queue of those that the kernel may use
 	bufferTail uint16
+	offered    int // how many of the buffers are in use: the kernel's or ours
 
 	limit    unix.Timespec // how long enter waits
 	argument struct {
@@ -194,10 +196,20 @@ func (r *ring) provideBuffers() (err error) {
 	if err := r.register(registerBufferRing, unsafe.Pointer(&registration), 1); err != nil {
 		return fmt.Errorf("register io_uring's buffers: %w", err)
 	}
-	for i := range ringBuffers {
-		r.giveBuffer(uint16(i))
-	}
+	r.offerBuffers()
 	return nil
+}
+
+// offerBuffers gives the kernel more buffers, and reports whether there were any.
+// A loop begins with few: those that it has are used in turn, and memory that was
+// touched once stays.
+func (r *ring) offerBuffers() bool {
+	more := min(max(r.offered, firstBuffers), ringBuffers-r.offered)
+	for range more {
+		r.giveBuffer(uint16(r.offered))
+		r.offered++
+	}
+	return more > 0
 }
 
 func (r *ring) register(what uintptr, argument unsafe.Pointer, n uintptr) error {

@@ -1,8 +1,53 @@
 package loop
 
+import "golang.org/x/sys/unix"
+
+// outgoing is what a connection has been given to send and the socket has not
+// taken yet. Only connections that have something unsent have one.
+type outgoing struct {
+	unsent []byte // waits, in a buffer of the loop's
+	offset int    // how much of unsent has gone out meanwhile
+	pipe   *pipe  // what was spliced to the connection
+
+	flight       []byte // what an operation of io_uring is sending
+	flightBuffer int32  // the ring's buffer that flight lies in, or noBuffer: one of the loop's
+}
+
+// outgoings is how many unused outgoing structs a loop keeps.
+const outgoings = 1024
+
+// takeOut gives the connection a place for what is unsent.
+func (c *Conn) takeOut() {
+	if c.outgoing != nil {
+		return
+	}
+	l := c.loop
+	if n := len(l.outgoings); n > 0 {
+		c.outgoing = l.outgoings[n-1]
+		l.outgoings = l.outgoings[:n-1]
+		return
+	}
+	c.outgoing = &outgoing{flightBuffer: noBuffer}
+}
+
+// settle gives the place back when nothing is left in it.
+func (c *Conn) settle() {
+	o := c.outgoing
+	if o == nil || o.unsent != nil || o.pipe != nil || o.flight != nil {
+		return
+	}
+	c.outgoing = nil
+	if len(c.loop.outgoings) < outgoings {
+		c.loop.outgoings = append(c.loop.outgoings, o)
+	}
+}
+
 // Unsent returns how many bytes given to Send the socket has not taken yet. The
 // caller keeps this small by pausing the source until Sent is called.
 func (c *Conn) Unsent() int {
+	if c.outgoing == nil {
+		return 0
+	}
 	n := len(c.flight) + len(c.unsent) - c.offset
 	if c.pipe != nil {
 		n += c.pipe.held
@@ -11,17 +56,17 @@ func (c *Conn) Unsent() int {
 	return n
 }
 
-func (c *Conn) hasUnsent() bool { return c.flight != nil || c.unsent != nil || c.pipe != nil }
+func (c *Conn) hasUnsent() bool { return c.outgoing != nil }
 
 // Broken reports whether sending has failed, so that Send drops what it is given.
 // Failed is still to come, once the connection is not paused.
-func (c *Conn) Broken() bool { return c.failure != nil }
+func (c *Conn) Broken() bool { return c.failure != 0 }
 
 // Send passes bytes on: at once as far as the socket takes them, the rest as
 // soon as it can. After an error they are dropped, and Failed follows once what
 // the other side sent before has been read. b may be reused afterwards.
 func (c *Conn) Send(b []byte) {
-	if c.fd < 0 || c.failure != nil || len(b) == 0 {
+	if c.fd < 0 || c.failure != 0 || len(b) == 0 {
 		return
 	}
 	if c.leaving {
@@ -42,6 +87,12 @@ func (c *Conn) Send(b []byte) {
 		}
 		c.writable = false
 	}
+	c.hold(b)
+}
+
+// hold keeps bytes until they can be sent.
+func (c *Conn) hold(b []byte) {
+	c.takeOut()
 	if c.unsent == nil {
 		c.unsent = c.loop.takeBuffer()
 	}
@@ -72,6 +123,7 @@ func (c *Conn) flush() {
 	case !done:
 		c.writable = false
 	default:
+		c.settle()
 		if c.endWanted {
 			rawShutdown(int(c.fd))
 		}
@@ -95,7 +147,7 @@ func (c *Conn) flushBuffer() (done bool, err error) {
 // sendFailed remembers why sending failed. What the other side sent before may
 // still be there to be read, so that the failure is told after it.
 func (c *Conn) sendFailed(err error) {
-	c.failure = err
+	c.failure = asErrno(err)
 	c.dropUnsent()
 	c.readable, c.hangup = true, true
 	if !c.direct {
@@ -109,7 +161,11 @@ func (c *Conn) dropBuffer() {
 	c.unsent, c.offset = nil, 0
 }
 
+// dropUnsent drops all but what the kernel is sending.
 func (c *Conn) dropUnsent() {
+	if c.outgoing == nil {
+		return
+	}
 	if c.unsent != nil {
 		c.dropBuffer()
 	}
@@ -117,6 +173,15 @@ func (c *Conn) dropUnsent() {
 		c.loop.givePipe(c.pipe)
 		c.pipe = nil
 	}
+	c.settle()
+}
+
+// asErrno returns what went wrong with a socket.
+func asErrno(err error) unix.Errno {
+	if errno, ok := err.(unix.Errno); ok {
+		return errno
+	}
+	return unix.EIO
 }
 
 // takeBuffer returns an empty buffer that holds what is left of one read.

@@ -29,12 +29,15 @@ func (c *Conn) splices() bool {
 	if !to.direct && to.fd >= 0 {
 		to.leave()
 	}
-	if !to.direct || to.fd < 0 || to.failure != nil || to.hasUnsent() {
+	if !to.direct || to.fd < 0 || to.failure != 0 || to.hasUnsent() {
 		c.bulk = false
 		return false
 	}
-	to.pipe = c.loop.takePipe()
-	c.bulk = to.pipe != nil
+	p := c.loop.takePipe()
+	if c.bulk = p != nil; c.bulk {
+		to.takeOut()
+		to.pipe = p
+	}
 	return c.bulk
 }
 
@@ -42,7 +45,7 @@ func (c *Conn) splices() bool {
 // the budget of a turn is used up. The pipe goes back as soon as it is empty.
 func (c *Conn) splice() {
 	to, moved := c.spliceTo, 0
-	for moved < spliceBudget && !c.paused && c.fd >= 0 && to.pipe != nil && to.pipe.held == 0 {
+	for moved < spliceBudget && !c.paused && c.fd >= 0 && to.hasEmptyPipe() {
 		n, err := rawSplice(int(c.fd), to.pipe.w, pipeSize)
 		if n == 0 || err != nil {
 			c.bulk = moved >= bulkLeast
@@ -60,13 +63,18 @@ func (c *Conn) splice() {
 	to.givePipeBack()
 }
 
+func (c *Conn) hasEmptyPipe() bool {
+	return c.outgoing != nil && c.pipe != nil && c.pipe.held == 0
+}
+
 // flushPipe reports whether nothing is left of what was spliced.
 func (c *Conn) flushPipe() (done bool, err error) {
 	if c.pipe == nil {
 		return true, nil
 	}
 	if done, err = c.drainPipe(); done {
-		c.givePipeBack()
+		c.loop.givePipe(c.pipe)
+		c.pipe = nil
 	}
 	return done, err
 }
@@ -89,9 +97,10 @@ func (c *Conn) drainPipe() (done bool, err error) {
 
 // givePipeBack returns a pipe that is empty.
 func (c *Conn) givePipeBack() {
-	if c.pipe != nil && c.pipe.held == 0 {
+	if c.hasEmptyPipe() {
 		c.loop.givePipe(c.pipe)
 		c.pipe = nil
+		c.settle()
 	}
 }
 

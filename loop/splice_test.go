@@ -86,6 +86,7 @@ func (p *passage) direct() {
 // leave puts bytes into a pipe, as splicing does for a receiver that takes no
 // more. It is called on the loop.
 func (p *passage) leave(b []byte) {
+	p.to.takeOut()
 	p.to.pipe = p.takePipe()
 	n, err := unix.Write(p.to.pipe.w, b)
 	if n != len(b) || err != nil {

@@ -93,7 +93,6 @@ func (u *uring) dispatch() {
 
 func (u *uring) adopt(c *Conn) error {
 	c.slot = u.loop.sources.put(c)
-	c.flightBuffer = noBuffer
 	return nil
 }
 
