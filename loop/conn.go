@@ -58,6 +58,7 @@ type Conn struct {
 	paused     bool // the handler wants no data
 	ended      bool // the end was read
 	endWanted  bool // CloseWrite was called; done once unsent is empty
+	retired    bool // given back by Recycle
 	queued     bool // in the loop's list for the next turn
 	bulk       bool // so much comes in that splicing pays
 }
@@ -67,7 +68,8 @@ const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPR
 // Adopt makes a connection of a non-blocking connected socket, which from then
 // on belongs to the loop. It begins paused. On error the socket is closed.
 func (l *Loop) Adopt(fd int, h Handler) (*Conn, error) {
-	c := &Conn{loop: l, handler: h, fd: int32(fd), paused: true}
+	c := l.newConn()
+	*c = Conn{loop: l, handler: h, fd: int32(fd), paused: true}
 	c.timer.owner = c
 	if err := l.poller.adopt(c); err != nil {
 		rawClose(fd)

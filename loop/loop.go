@@ -61,22 +61,24 @@ type Loop struct {
 	signaled bool     // guarded by mu: wake is already written to
 
 	// What follows belongs to the loop.
-	now       time.Duration // since start, read once per turn
-	poller    poller
-	ring      *uring // the poller, if that is io_uring; else nil
-	sources   slots
-	address   unix.RawSockaddrAny // what is dialled at the moment
-	buffer    []byte              // what was read last; shared by all connections
-	spare     [][]byte            // buffers for unsent bytes, to be used again
-	outgoings []*outgoing         // unused ones
-	turns     uint32              // counts the turns
-	pipes     []*pipe             // empty pipes, to be used again
-	pipesOpen int                 // those and the ones in use
-	unblock   []*Conn             // connections with something to do in the next turn
-	resumed   []*Conn             // the list that unblock takes turns with, empty
-	timers    wheel
-	idle      bool // the last raw wait ended empty
-	stopping  bool
+	now        time.Duration // since start, read once per turn
+	poller     poller
+	ring       *uring // the poller, if that is io_uring; else nil
+	sources    slots
+	address    unix.RawSockaddrAny // what is dialled at the moment
+	buffer     []byte              // what was read last; shared by all connections
+	spare      [][]byte            // buffers for unsent bytes, to be used again
+	outgoings  []*outgoing         // unused ones
+	turns      uint32              // counts the turns
+	pipes      []*pipe             // empty pipes, to be used again
+	pipesOpen  int                 // those and the ones in use
+	unblock    []*Conn             // connections with something to do in the next turn
+	retired    []*Conn             // closed, to be recycled
+	spareConns []*Conn             // to be used again
+	resumed    []*Conn             // the list that unblock takes turns with, empty
+	timers     wheel
+	idle       bool // the last raw wait ended empty
+	stopping   bool
 }
 
 // New starts a loop on a goroutine of its own. Stop must follow.

@@ -90,6 +90,7 @@ func (l *Loop) turn() {
 		l.runPosted()
 	}
 	l.timers.advance(l.now)
+	l.recycle()
 }
 
 // resumeUnblocked gives a turn to each connection that has something to do
