@@ -79,7 +79,7 @@ func httpCommand() *cli.Command {
 
 func balanceFlags() []cli.Flag {
 	return []cli.Flag{
-		&cli.StringFlag{Name: "listen", Aliases: []string{"l"}, Usage: "`ADDRESS` that clients connect to: host:port or :port"},
+		&cli.StringFlag{Name: "listen", Aliases: []string{"l"}, Usage: "`ADDRESS` that clients connect to: host:port, :port or unix:/path"},
 		&cli.StringSliceFlag{Name: "server", Aliases: []string{"s"}, Usage: "`ADDRESS` of a server; repeat it for each"},
 		&cli.StringFlag{Name: "algorithm", Value: config.DefaultAlgorithm, Usage: "`NAME`: " + strings.Join(config.Algorithms(), " or ")},
 		&cli.StringFlag{Name: "admin", Usage: "`ADDRESS` of the admin listener, e.g. " + config.DefaultAdminAddress + " (default: none)"},
@@ -198,29 +198,41 @@ func balance(conf *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	return stopOn(signals, func() { s.Stop(context.Background()) })
+	reopen := func() {
+		if err := s.ReopenLogs(); err != nil {
+			log.Error("an access log goes on in its old file", "error", err)
+		}
+	}
+	return stopOn(signals, reopen, func() { s.Stop(context.Background()) })
 }
 
-// stopSignals delivers SIGINT and SIGTERM. signal.Stop ends that.
+// stopSignals delivers SIGINT, SIGTERM and SIGUSR1. signal.Stop ends that.
 func stopSignals() chan os.Signal {
-	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	signals := make(chan os.Signal, 4)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
 	return signals
 }
 
-// stopOn waits for a signal and calls stop, which lets work in flight finish. A
-// second signal ends the wait for it.
-func stopOn(signals <-chan os.Signal, stop func()) error {
-	<-signals
+// stopOn waits for a signal to stop and calls stop, which lets work in flight
+// finish. A second one ends the wait for it. SIGUSR1 has the logs reopened.
+func stopOn(signals <-chan os.Signal, reopen, stop func()) error {
+	for <-signals == syscall.SIGUSR1 {
+		reopen()
+	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		stop()
 	}()
-	select {
-	case <-stopped:
-		return nil
-	case <-signals:
-		return errKilled
+	for {
+		select {
+		case <-stopped:
+			return nil
+		case s := <-signals:
+			if s != syscall.SIGUSR1 {
+				return errKilled
+			}
+			reopen()
+		}
 	}
 }

@@ -198,7 +198,8 @@ func TestTable(t *testing.T) {
 	err := printServers(&out, []admin.Pool{
 		{Name: "web", Servers: []admin.Server{
 			{Address: "10.0.0.1:80", Weight: 1, Healthy: true, Ready: true, Active: 3, Total: 12345, Failures: 2,
-				LastCheck: &admin.Check{Passed: true, Reason: "status 200", At: now.Add(-1400 * time.Millisecond), TookMS: 0.42}},
+				LastCheck: &admin.Check{Passed: true, Reason: "status 200", At: now.Add(-1400 * time.Millisecond), TookMS: 0.42},
+				TCP:       &admin.Traffic{ToUpstream: 999, ToClient: 12_345_678}},
 			{Address: "app-2.example:8080", Weight: 256, MaxConnections: 500, Active: 500, Total: 7,
 				LastCheck: &admin.Check{Reason: "connection refused", At: now.Add(-90 * time.Second), TookMS: 12}},
 			{Address: "[2001:db8::1]:80", Weight: 2, Draining: true, Healthy: true, Active: 1,
@@ -211,11 +212,11 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `
-POOL   SERVER              STATE        WEIGHT  ACTIVE   TOTAL  FAILURES  LAST CHECK
-web    10.0.0.1:80         ready        1       3        12345  2         status 200 (0.4 ms, 1s ago)
-web    app-2.example:8080  not healthy  256     500/500  7      0         connection refused (12.0 ms, 1m30s ago)
-web    [2001:db8::1]:80    draining     2       1        0      0         connected (1.0 ms, 0s ago)
-web    10.0.0.4:80         unchecked    1       0        0      0         none yet
+POOL   SERVER              STATE        WEIGHT  ACTIVE   TOTAL  FAILURES  TO UPSTREAM  TO CLIENT  LAST CHECK
+web    10.0.0.1:80         ready        1       3        12345  2         999 B        12 MB      status 200 (0.4 ms, 1s ago)
+web    app-2.example:8080  not healthy  256     500/500  7      0         -            -          connection refused (12.0 ms, 1m30s ago)
+web    [2001:db8::1]:80    draining     2       1        0      0         -            -          connected (1.0 ms, 0s ago)
+web    10.0.0.4:80         unchecked    1       0        0      0         -            -          none yet
 spare  (no servers)
 `
 	if got := "\n" + out.String(); got != want {

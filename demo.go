@@ -65,7 +65,7 @@ func runDemo(c *cli.Context) error {
 			printCounts(out, load.Counts())
 		}
 	}
-	return stopOn(signals, func() {
+	return stopOn(signals, func() {}, func() {
 		stopLoad()
 		s.Stop(context.Background())
 	})

@@ -29,7 +29,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		Usage:                     "a load balancer for TCP connections and HTTP requests",
 		Version:                   version(),
 		Description:               appDescription,
-		Commands:                  []*cli.Command{runCommand(), checkCommand(), tcpCommand(), httpCommand(), demoCommand(), serversCommand()},
+		Commands:                  []*cli.Command{runCommand(), checkCommand(), tcpCommand(), httpCommand(), demoCommand(), serversCommand(), listenersCommand()},
 		Action:                    unknownCommand,
 		OnUsageError:              usage,
 		ExitErrHandler:            func(*cli.Context, error) {}, // the exit code is chosen below
@@ -61,7 +61,8 @@ const appDescription = `Examples:
    fulcrum run --config config.json
       validate a config file, run it
    fulcrum servers list
-      what the running balancer knows of its servers`
+   fulcrum listeners
+      what the running balancer knows of its servers, and what went through it`
 
 // usageError is a mistake in the command line or the config.
 type usageError struct{ err error }

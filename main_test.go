@@ -89,6 +89,7 @@ func TestHelp(t *testing.T) {
 		{"servers", "fulcrum servers list|fulcrum servers upload 10.0.0.3:80|fulcrum servers delete 10.0.0.3:80"},
 		{"servers list", "fulcrum servers list [--admin 127.0.0.1:9900]|--json"},
 		{"servers upload", "fulcrum servers upload [--pool web]|10.0.0.3:80|--weight|1 to 256|--max-connections N|(default: no limit)"},
+		{"listeners", "fulcrum listeners [--admin 127.0.0.1:9900] [--json]|host:port or unix:/path"},
 		{"servers delete", "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80|--force"},
 	} {
 		t.Run(c.command, func(t *testing.T) {
@@ -139,7 +140,10 @@ func TestMistakes(t *testing.T) {
 		{"http --listen x --server y --algorithm z --admin a", "4 problems|--listen: |--server (number 1): |--algorithm: |--admin: "},
 		{"demo --admin x", `--admin: "x" has no port`},
 
-		{"servers list --admin x", `--admin: admin address "x"|use host:port or http://host:port`},
+		{"servers list --admin x", `--admin: admin address "x"|use host:port, http://host:port or unix:/absolute/path`},
+		{"listeners --admin x", `--admin: admin address "x"`},
+		{"listeners list", `unexpected argument "list"|fulcrum listeners --help`},
+		{"listeners --pool web", "not defined: -pool|the flags of fulcrum listeners are --admin, --json, --help"},
 		{"servers upload --weight 0 127.0.0.1:1", "--weight: 0 is not allowed; use 1 to 256"},
 		{"servers upload --weight -3 127.0.0.1:1", "--weight: -3 is not allowed"},
 	} {
@@ -155,19 +159,27 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// The first signal lets work in flight finish, the second does not.
+// The first signal lets work in flight finish, the second does not. SIGUSR1 has
+// logs reopened, at any time, and stops nothing.
 func TestSignals(t *testing.T) {
-	signals := make(chan os.Signal, 2)
-	stopped := 0
+	signals := make(chan os.Signal, 4)
+	reopened, stopped := 0, 0
+	reopen := func() { reopened++ }
+	signals <- syscall.SIGUSR1
+	signals <- syscall.SIGUSR1
 	signals <- syscall.SIGTERM
-	if err := stopOn(signals, func() { stopped++ }); err != nil || stopped != 1 {
-		t.Errorf("one signal: error %v, stopped %d times", err, stopped)
+	if err := stopOn(signals, reopen, func() { stopped++ }); err != nil || stopped != 1 || reopened != 2 {
+		t.Errorf("one signal: error %v, stopped %d times, reopened %d times", err, stopped, reopened)
 	}
 	signals <- syscall.SIGINT
+	signals <- syscall.SIGUSR1
 	signals <- syscall.SIGINT
 	end := make(chan struct{})
 	ended := make(chan struct{})
-	err := stopOn(signals, func() { <-end; close(ended) })
+	err := stopOn(signals, reopen, func() { <-end; close(ended) })
+	if reopened != 3 {
+		t.Errorf("reopened %d times, want 3", reopened)
+	}
 	if !errors.Is(err, errKilled) {
 		t.Errorf("two signals: error %v", err)
 	}

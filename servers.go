@@ -17,9 +17,14 @@ import (
 	"fulcrum/config"
 )
 
+var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "print JSON, for machines"}
+
+func adminFlag() cli.Flag {
+	return &cli.StringFlag{Name: "admin", Value: config.DefaultAdminAddress, Usage: "`ADDRESS` of the balancer's admin listener: host:port or unix:/path"}
+}
+
 func serversCommand() *cli.Command {
-	adminFlag := &cli.StringFlag{Name: "admin", Value: config.DefaultAdminAddress, Usage: "`ADDRESS` of the balancer's admin listener"}
-	jsonFlag := &cli.BoolFlag{Name: "json", Usage: "print JSON, for machines"}
+	adminFlag := adminFlag()
 	poolFlag := &cli.StringFlag{Name: "pool", Usage: "`NAME` of the pool; may be left out when there is only one"}
 	return &cli.Command{
 		Name:         "servers",
@@ -167,7 +172,7 @@ func printJSON(w io.Writer, v any) error {
 // printServers prints the table that people read.
 func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "POOL\tSERVER\tSTATE\tWEIGHT\tACTIVE\tTOTAL\tFAILURES\tLAST CHECK")
+	fmt.Fprintln(table, "POOL\tSERVER\tSTATE\tWEIGHT\tACTIVE\tTOTAL\tFAILURES\tTO UPSTREAM\tTO CLIENT\tLAST CHECK")
 	for _, p := range pools {
 		if len(p.Servers) == 0 {
 			fmt.Fprintf(table, "%s\t(no servers)\n", p.Name)
@@ -177,8 +182,12 @@ func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
 			if s.MaxConnections > 0 {
 				active += "/" + strconv.Itoa(s.MaxConnections)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\n",
-				p.Name, s.Address, state(s), s.Weight, active, s.Total, s.Failures, lastCheck(s.LastCheck, now))
+			toUpstream, toClient := "-", "-"
+			if s.TCP != nil {
+				toUpstream, toClient = size(s.TCP.ToUpstream), size(s.TCP.ToClient)
+			}
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\t%s\n",
+				p.Name, s.Address, state(s), s.Weight, active, s.Total, s.Failures, toUpstream, toClient, lastCheck(s.LastCheck, now))
 		}
 	}
 	return table.Flush()

@@ -25,6 +25,8 @@ type fake struct {
 	calls []any
 	pool  Pool
 
+	listeners []ListenerInfo
+
 	notReady string
 	upload   func(ctx context.Context) error // when set, asked before anything is changed
 }
@@ -36,6 +38,8 @@ func (f *fake) Pools() []Pool {
 	p.Servers = append([]Server(nil), p.Servers...)
 	return []Pool{p, {Name: "empty", Algorithm: "round_robin"}}
 }
+
+func (f *fake) Listeners() []ListenerInfo { return f.listeners }
 
 func (f *fake) Ready() (bool, string) { return f.notReady == "", f.notReady }
 
@@ -216,8 +220,8 @@ func wantRefused(t *testing.T, response *http.Response, text string, status int,
 func TestServersComeAndGo(t *testing.T) {
 	w := start(t)
 	w.want("GET", "/servers", "", 200, `{"pools":[`+
-		`{"name":"web","algorithm":"least_connections","servers":[]},`+
-		`{"name":"empty","algorithm":"round_robin","servers":[]}]}`)
+		`{"name":"web","algorithm":"least_connections","queued":0,"servers":[]},`+
+		`{"name":"empty","algorithm":"round_robin","queued":0,"servers":[]}]}`)
 	upload := ` { "server" : "127.0.0.1:9003", "weight" : 2, "max_connections":500, "pool":"web" } ` + "\r\n"
 	w.want("POST", "/upload_server", upload, 201, `{"pool":"web","server":"127.0.0.1:9003","created":true}`)
 	w.want("POST", "/upload_server", `{"server":"127.0.0.1:9003"}`, 200, `{"pool":"web","server":"127.0.0.1:9003","created":false}`)
@@ -255,10 +259,27 @@ func TestServersComeAndGo(t *testing.T) {
 	}
 }
 
+func TestListeners(t *testing.T) {
+	w := start(t)
+	w.want("GET", "/listeners", "", 200, `{"listeners":[]}`)
+	w.fake.listeners = []ListenerInfo{
+		{Name: "web", Protocol: "http", Address: "127.0.0.1:80", Pool: "web"},
+		{Name: "tls", Protocol: "tcp", Address: "unix:/run/tls.sock", IO: "io_uring", Routes: []Route{{"*.example.com", "web"}}, TCP: &Traffic{
+			Accepted: 5, Active: 1, ToUpstream: 1 << 40, ToClient: 7, Ends: map[string]int64{"idle": 1, "client closed": 3},
+			Connect: Durations{4, 0.25, 1.5}, FirstByte: Durations{3, 1, 2}, Duration: Durations{4, 1000, 1e7},
+		}},
+	}
+	w.want("GET", "/listeners", "", 200, `{"listeners":[`+
+		`{"name":"web","protocol":"http","address":"127.0.0.1:80","pool":"web"},`+
+		`{"name":"tls","protocol":"tcp","address":"unix:/run/tls.sock","pool":"","routes":[{"sni":"*.example.com","pool":"web"}],"io":"io_uring","tcp":{`+
+		`"accepted":5,"active":1,"bytes_to_upstream":1099511627776,"bytes_to_client":7,"ends":{"client closed":3,"idle":1},`+
+		`"connect":{"count":4,"p50_ms":0.25,"p99_ms":1.5},"first_byte":{"count":3,"p50_ms":1,"p99_ms":2},"duration":{"count":4,"p50_ms":1000,"p99_ms":10000000}}}]}`)
+}
+
 func TestReadingNeedsOnlyGetOrHead(t *testing.T) {
 	w := start(t)
 	w.want("GET", "/healthz", "", 200, `{"status":"ok"}`)
-	for _, path := range []string{"/", "/servers", "/healthz"} {
+	for _, path := range []string{"/", "/servers", "/listeners", "/healthz"} {
 		got, text := w.do("GET", path, nil)
 		head, none := w.do("HEAD", path, nil)
 		if head.StatusCode != 200 || none != "" || head.ContentLength != int64(len(text)) {
@@ -268,7 +289,7 @@ func TestReadingNeedsOnlyGetOrHead(t *testing.T) {
 		wantHeaders(t, head, got.Header.Get("Content-Type"))
 	}
 	_, index := w.do("GET", "/", nil)
-	for _, path := range []string{"/servers", "/healthz", "/upload_server", "/delete_server"} {
+	for _, path := range []string{"/servers", "/listeners", "/healthz", "/upload_server", "/delete_server"} {
 		if !strings.Contains(index, path) {
 			t.Errorf("the index does not name %s:\n%s", path, index)
 		}

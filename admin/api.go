@@ -6,6 +6,7 @@
 //	POST   /upload_server  add a server to a pool, or update it
 //	DELETE /delete_server  drain a server, or with force=true close it now
 //	GET    /servers        every pool and its servers
+//	GET    /listeners      every listener and what went through it
 //	GET    /healthz        200 while the balancer is fit to serve, else 503
 //	GET    /               these routes as text
 //
@@ -35,6 +36,10 @@ type Controller interface {
 	// Pools returns every pool with its servers, in the order of the config.
 	// The answer belongs to the caller.
 	Pools() []Pool
+
+	// Listeners returns every listener, in the order of the config. The answer
+	// belongs to the caller.
+	Listeners() []ListenerInfo
 
 	// Upload adds a server or updates the one with the same address, and
 	// returns whether it is new and the pool that it is in. Without a pool
@@ -73,6 +78,7 @@ type ServersAnswer struct {
 type Pool struct {
 	Name      string   `json:"name"`
 	Algorithm string   `json:"algorithm"`
+	Queued    int      `json:"queued"` // how many wait for a server
 	Servers   []Server `json:"servers"`
 }
 
@@ -88,6 +94,9 @@ type Server struct {
 	Total          int64  `json:"total"`
 	Failures       int64  `json:"failures"`
 	LastCheck      *Check `json:"last_check"` // nil before the first check
+
+	// TCP is what tcp listeners saw of the server; nil if none feeds its pool.
+	TCP *Traffic `json:"tcp,omitempty"`
 }
 
 // A Check is the result of one health check.
@@ -96,6 +105,48 @@ type Check struct {
 	Reason string    `json:"reason"`
 	At     time.Time `json:"at"`      // when it ended; RFC 3339 in JSON
 	TookMS float64   `json:"took_ms"` // milliseconds
+}
+
+// ListenersAnswer is the body of GET /listeners.
+type ListenersAnswer struct {
+	Listeners []ListenerInfo `json:"listeners"`
+}
+
+// A ListenerInfo is a listener as GET /listeners shows it.
+type ListenerInfo struct {
+	Name     string   `json:"name"`
+	Protocol string   `json:"protocol"`
+	Address  string   `json:"address"`          // as bound: with the port that was picked for port 0
+	Pool     string   `json:"pool"`             // "": a client that no route is for is refused
+	Routes   []Route  `json:"routes,omitempty"` // tcp only
+	IO       string   `json:"io,omitempty"`     // tcp only: how its event loops wait
+	TCP      *Traffic `json:"tcp,omitempty"`    // tcp only
+}
+
+// A Route sends the clients that ask for a TLS server name to a pool.
+type Route struct {
+	SNI  string `json:"sni"`
+	Pool string `json:"pool"`
+}
+
+// Traffic is what has gone through a tcp listener, or to a server by way of tcp
+// listeners.
+type Traffic struct {
+	Accepted   int64            `json:"accepted"` // connections: of a listener all, of a server those relayed to it
+	Active     int64            `json:"active"`   // of these, open now
+	ToUpstream int64            `json:"bytes_to_upstream"`
+	ToClient   int64            `json:"bytes_to_client"`
+	Ends       map[string]int64 `json:"ends"`       // how many connections ended in which way; those that are not in it are 0
+	Connect    Durations        `json:"connect"`    // until the server had accepted
+	FirstByte  Durations        `json:"first_byte"` // from then to the server's first byte
+	Duration   Durations        `json:"duration"`   // from when the client was accepted to the end; of those relayed
+}
+
+// Durations sum up how long something took, in milliseconds.
+type Durations struct {
+	Count int64   `json:"count"`
+	P50MS float64 `json:"p50_ms"` // half of them took no longer; 0 when there were none
+	P99MS float64 `json:"p99_ms"`
 }
 
 // UploadAnswer is the body that answers a successful upload.

@@ -32,6 +32,7 @@ func newHandler(base context.Context, c Controller, log *slog.Logger) http.Handl
 	h.routes = []route{
 		{http.MethodGet, "/", "this page", h.index},
 		{http.MethodGet, "/servers", "every pool and its servers", h.servers},
+		{http.MethodGet, "/listeners", "every listener and what went through it", h.listeners},
 		{http.MethodGet, "/healthz", "200 while the balancer is fit to serve, else 503", h.healthz},
 		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
 		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
@@ -92,6 +93,14 @@ func (h *handler) servers(w http.ResponseWriter, _ *http.Request) error {
 		}
 	}
 	return answer(w, http.StatusOK, ServersAnswer{pools})
+}
+
+func (h *handler) listeners(w http.ResponseWriter, _ *http.Request) error {
+	listeners := h.controller.Listeners()
+	if listeners == nil {
+		listeners = []ListenerInfo{}
+	}
+	return answer(w, http.StatusOK, ListenersAnswer{listeners})
 }
 
 func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) error {

@@ -41,7 +41,7 @@ type client struct {
 	conn net.Conn
 	br   *bufio.Reader
 	bw   *bufio.Writer
-	ip   string
+	ip   string // "": it has none
 
 	// Of the request being served.
 	req request
@@ -55,8 +55,8 @@ type client struct {
 }
 
 func newClient(p *Proxy, conn net.Conn) *client {
-	c := &client{p: p, conn: conn, ip: conn.RemoteAddr().String()}
-	if ap, err := netip.ParseAddrPort(c.ip); err == nil {
+	c := &client{p: p, conn: conn}
+	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
 		c.ip = ap.Addr().Unmap().WithZone("").String()
 	}
 	return c

@@ -80,7 +80,7 @@ func (x *exchange) ask() error {
 	c, u := x.c, x.u
 	u.watch = x.clientGone
 	u.patience, u.stall = maxSilence, c.p.o.ResponseTimeout
-	c.out = c.req.append(c.out[:0], c.ip, x.lease.Server().Address())
+	c.out = c.req.append(c.out[:0], c.ip, hostOf(x.lease.Server()))
 	u.bw.Reset(u)
 	u.bw.Write(c.out)
 	if c.req.length > 0 || c.req.length == lengthChunked {

@@ -6,11 +6,14 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"fulcrum/pool"
 )
 
 // What could be read in two ways never reaches a server.
@@ -169,7 +172,9 @@ func TestNoServerLeft(t *testing.T) {
 func TestNoConnectionsToBeOpened(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, nil, origin(t, func(http.ResponseWriter, *http.Request) {}))
-	w.proxy.upstreams.dialer.LocalAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1)} // not this machine's
+	elsewhere := netip.MustParseAddr("192.0.2.1") // not this machine's
+	address := w.server(0).Address()
+	w.pool.Upload(pool.ServerSpec{Address: address, Sources: []netip.Addr{elsewhere}})
 	r := w.dial()
 	r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	if resp, body, _ := r.response("GET"); resp.StatusCode != 503 {

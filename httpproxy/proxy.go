@@ -52,15 +52,17 @@ const (
 	reapInterval = 5 * time.Second
 )
 
-// Options say what to serve and how patiently. A duration of zero means its
-// default.
+// Options say what to serve and how patiently. A duration of zero means the
+// default that is named at the field.
 type Options struct {
 	Name            string
-	Listener        net.Listener // bound; the proxy closes it
+	Listener        net.Listener // bound; the proxy closes it. One with a file has a method RemoveFile()
 	Pool            *pool.Pool
 	IdleTimeout     time.Duration // of a client between two requests, within a body, or of a tunnel; 60s
 	HeaderTimeout   time.Duration // for a request's head; 30s
 	ConnectTimeout  time.Duration // for one connection to a server; 5s
+	Keepalive       time.Duration // of silence until the kernel asks whether a server is still there, in whole seconds; 0: never
+	UserTimeout     time.Duration // how long bytes sent to a server may stay unacknowledged (RFC 5482); 0: as the kernel does
 	ResponseTimeout time.Duration // from the end of the request to the answer's head; 60s
 	CheckWait       time.Duration // how long a request waits for the first checks of a pool in which no server is ready yet; 5s
 	QueueTimeout    time.Duration // how long a request waits in the queue of a pool in which every ready server is full; 10s
@@ -113,7 +115,8 @@ func New(o Options) (*Proxy, error) {
 		o.Logger = slog.Default()
 	}
 	o.Logger = o.Logger.With("listener", o.Name)
-	p := &Proxy{o: o, upstreams: newUpstreams(o.ConnectTimeout), clients: map[*client]struct{}{}}
+	servers := dialer{timeout: o.ConnectTimeout, keepalive: o.Keepalive, userTimeout: o.UserTimeout}
+	p := &Proxy{o: o, upstreams: newUpstreams(servers), clients: map[*client]struct{}{}}
 	p.killed, p.kill = context.WithCancel(context.Background())
 	return p, nil
 }

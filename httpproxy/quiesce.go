@@ -11,8 +11,13 @@ import (
 
 // quiesce has a listener ignore new handshakes, so that its queue can be emptied
 // before it is closed. Where that is not possible (a multipath TCP listener takes
-// no socket filter) a few clients may be reset.
+// no socket filter) a few clients may be reset. A unix socket is not found any
+// more by new clients.
 func quiesce(l net.Listener) {
+	if file, ok := l.(interface{ RemoveFile() }); ok {
+		file.RemoveFile()
+		return
+	}
 	s, ok := l.(syscall.Conn)
 	if !ok {
 		return

@@ -29,19 +29,22 @@ func (h *head) appendEndToEnd(dst []byte, drop func(name []byte) bool) []byte {
 	return dst
 }
 
-// append writes the request as it goes to a server.
-func (r *request) append(dst []byte, clientIP, serverAddress string) []byte {
+// append writes the request as it goes to a server. serverHost is for a request
+// without a Host; a client of a unix socket has no IP.
+func (r *request) append(dst []byte, clientIP, serverHost string) []byte {
 	dst = append(dst, r.parsed.Method()...)
 	dst = append(dst, ' ')
 	dst = append(dst, r.target...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	if r.host == nil {
-		dst = appendField(dst, "Host", []byte(serverAddress))
+		dst = appendField(dst, "Host", []byte(serverHost))
 	}
 	dst = r.appendEndToEnd(dst, func(name []byte) bool {
 		return isForwarded(name) || r.http10 && is(name, "expect")
 	})
-	dst = appendField(dst, "X-Forwarded-For", []byte(clientIP))
+	if clientIP != "" {
+		dst = appendField(dst, "X-Forwarded-For", []byte(clientIP))
+	}
 	if r.host != nil {
 		dst = appendField(dst, "X-Forwarded-Host", r.host)
 	}

@@ -41,6 +41,7 @@ func (slowError) Timeout() bool { return true }
 // one exchange; the set it belongs to may close it at any time.
 type upstream struct {
 	conn net.Conn
+	to   net.Addr // what it leads to
 	br   *bufio.Reader
 	bw   *bufio.Writer
 	set  *serverSet
@@ -90,7 +91,7 @@ func (u *upstream) Write(p []byte) (int, error) {
 // upstreams holds the connections to all servers. A server is in it as long as
 // it has connections.
 type upstreams struct {
-	dialer net.Dialer
+	dialer dialer
 	done   chan struct{} // closed when the proxy's own goroutines have to end
 	once   sync.Once
 
@@ -108,23 +109,23 @@ type serverSet struct {
 	forgotten bool // nothing is kept until the server is used again
 }
 
-func newUpstreams(connectTimeout time.Duration) *upstreams {
+func newUpstreams(d dialer) *upstreams {
 	return &upstreams{
-		dialer:  net.Dialer{Timeout: connectTimeout},
+		dialer:  d,
 		done:    make(chan struct{}),
 		servers: map[*pool.Server]*serverSet{},
 	}
 }
 
-// get returns a connection to s: a kept one that is not older than maxAge, or
-// a new one. It has to be put back or dropped.
+// get returns a connection to s: a kept one that is not older than maxAge and
+// leads where s does now, or a new one. It has to be put back or dropped.
 func (us *upstreams) get(s *pool.Server, maxAge time.Duration) (*upstream, error) {
 	for {
 		u := us.pop(s, maxAge)
 		if u == nil {
 			return us.dial(s)
 		}
-		if quiet(u.conn) {
+		if u.to == s.Resolved() && quiet(u.conn) {
 			u.answered = false
 			return u, nil
 		}
@@ -152,11 +153,11 @@ func (us *upstreams) pop(s *pool.Server, maxAge time.Duration) *upstream {
 func (us *upstreams) dial(s *pool.Server) (*upstream, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	u := &upstream{stop: cancel}
+	u := &upstream{stop: cancel, to: s.Resolved()}
 	if !us.register(u, s) {
 		return nil, errClosed
 	}
-	conn, err := us.dialer.DialContext(ctx, "tcp", s.Resolved().String())
+	conn, err := us.dialer.dial(ctx, s, u.to)
 	us.mu.Lock()
 	_, open := u.set.open[u]
 	u.conn = conn

@@ -19,7 +19,7 @@ func TestARefusedConnectGoesToTheNextServer(t *testing.T) {
 		c.Close()
 	}
 	w.wantActive(0, 0, 0)
-	w.wantStats(Stats{Accepted: 20, ToUpstream: 100, ToClient: 100})
+	w.wantStats(counts{Accepted: 20, ToUpstream: 100, ToClient: 100})
 	for _, s := range []*pool.Server{dead, alsoDead} {
 		select {
 		case <-s.Suspect():
@@ -42,7 +42,7 @@ func TestWhenAllRefuseTheClientIsClosed(t *testing.T) {
 		w.dial().wantClosed()
 	}
 	w.wantActive(0, 0)
-	w.wantStats(Stats{Accepted: 10, Refused: 10})
+	w.wantStats(counts{Accepted: 10, Refused: 10})
 	for _, s := range w.pool.Status() {
 		if s.Total != 10 || s.Failures != 10 {
 			t.Errorf("chosen %d times and failed %d times, want 10", s.Total, s.Failures)
@@ -57,13 +57,13 @@ func TestMoreDeadServersThanTriesStillEnds(t *testing.T) {
 	}
 	w.start()
 	w.dial().wantClosed()
-	w.wantStats(Stats{Accepted: 1, Refused: 1})
+	w.wantStats(counts{Accepted: 1, Refused: 1})
 	w.wantActive(make([]int64, pool.MaxTries+3)...)
 }
 
 func TestAServerThatDoesNotAnswerGivesWayToTheNext(t *testing.T) {
 	w := prepare(t, pool.RoundRobin)
-	w.options.ConnectTimeout = 100 * time.Millisecond
+	w.to.ConnectTimeout = 100 * time.Millisecond
 	w.silent()
 	w.echo(pool.ServerSpec{})
 	w.start()
@@ -78,17 +78,17 @@ func TestAServerThatDoesNotAnswerGivesWayToTheNext(t *testing.T) {
 
 func TestWhenNoServerAnswersTheClientIsClosed(t *testing.T) {
 	w := prepare(t, pool.RoundRobin)
-	w.options.ConnectTimeout = 100 * time.Millisecond
+	w.to.ConnectTimeout = 100 * time.Millisecond
 	w.silent()
 	w.start()
 	check := leftovers(t)
 	begin := time.Now()
 	c := w.dial()
 	c.wantClosed()
-	if took := time.Since(begin); took < w.options.ConnectTimeout {
+	if took := time.Since(begin); took < w.to.ConnectTimeout {
 		t.Errorf("given up after %v", took)
 	}
-	w.wantStats(Stats{Accepted: 1, Refused: 1})
+	w.wantStats(counts{Accepted: 1, Refused: 1})
 	c.Close()
 	check()
 }
@@ -106,7 +106,7 @@ func TestWithoutAReadyServerTheClientIsClosed(t *testing.T) {
 	w.pool.Drain(ill)
 	w.dial().wantClosed()
 	w.wantActive(1)
-	w.wantStats(Stats{Accepted: 4, Active: 1, Refused: 3, ToUpstream: 5, ToClient: 5})
+	w.wantStats(counts{Accepted: 4, Active: 1, Refused: 3, ToUpstream: 5, ToClient: 5})
 }
 
 // unchecked adds a server that has no check result yet, as the only one.
@@ -147,24 +147,24 @@ func TestClientsWaitForTheFirstCheck(t *testing.T) {
 
 func TestWaitingForTheFirstCheckIsBounded(t *testing.T) {
 	w := prepare(t, pool.LeastConnections)
-	w.options.CheckWait = 100 * time.Millisecond
+	w.to.CheckWait = 100 * time.Millisecond
 	passes := w.unchecked()
 	w.start()
 	begin := time.Now()
 	w.dial().wantClosed()
-	if took := time.Since(begin); took < w.options.CheckWait {
+	if took := time.Since(begin); took < w.to.CheckWait {
 		t.Errorf("given up after %v", took)
 	}
-	w.wantStats(Stats{Accepted: 1, Refused: 1})
+	w.wantStats(counts{Accepted: 1, Refused: 1})
 	passes()
 	w.dial().wantEcho()
-	w.wantStats(Stats{Accepted: 2, Active: 1, Refused: 1, ToUpstream: 5, ToClient: 5})
+	w.wantStats(counts{Accepted: 2, Active: 1, Refused: 1, ToUpstream: 5, ToClient: 5})
 }
 
 // The bound on waiting is not one on connecting.
 func TestAWaitThatIsOverSetsNoLimit(t *testing.T) {
 	w := prepare(t, pool.LeastConnections)
-	w.options.CheckWait, w.options.ConnectTimeout = 100*time.Millisecond, 400*time.Millisecond
+	w.to.CheckWait, w.to.ConnectTimeout = 100*time.Millisecond, 400*time.Millisecond
 	passes := w.notChecked(w.silent())
 	w.start()
 	begin := time.Now()
@@ -172,19 +172,19 @@ func TestAWaitThatIsOverSetsNoLimit(t *testing.T) {
 	eventually(t, "it waits", func() bool { return w.Stats().Accepted == 1 })
 	passes()
 	c.wantClosed()
-	if took := time.Since(begin); w.pool.Status()[0].Total > 0 && took < w.options.ConnectTimeout {
+	if took := time.Since(begin); w.pool.Status()[0].Total > 0 && took < w.to.ConnectTimeout {
 		t.Errorf("given up after %v", took)
 	}
 }
 
 func TestAWaitMayEndWhileTheResultComes(t *testing.T) {
-	for range 20 {
+	for range 10 {
 		w := prepare(t, pool.LeastConnections)
-		w.options.CheckWait = time.Millisecond
+		w.to.CheckWait = time.Millisecond
 		passes := w.unchecked()
 		w.start()
 		var clients []*client
-		for range 20 {
+		for range 10 {
 			clients = append(clients, w.dial())
 		}
 		passes()
@@ -208,13 +208,13 @@ func TestMaxConnectionsIsKept(t *testing.T) {
 	first.Close()
 	w.wantActive(1)
 	w.dial().wantEcho()
-	w.wantStats(Stats{Accepted: 4, Active: 2, Refused: 1, ToUpstream: 15, ToClient: 15})
+	w.wantStats(counts{Accepted: 4, Active: 2, Refused: 1, ToUpstream: 15, ToClient: 15})
 }
 
 // A client that goes away meanwhile takes nothing along.
 func TestAClientMayGoAwayWhileConnecting(t *testing.T) {
 	w := prepare(t, pool.LeastConnections)
-	w.options.ConnectTimeout = 100 * time.Millisecond
+	w.to.ConnectTimeout = 100 * time.Millisecond
 	w.silent()
 	w.start()
 	for i := range 10 {
@@ -227,5 +227,5 @@ func TestAClientMayGoAwayWhileConnecting(t *testing.T) {
 	}
 	eventually(t, "all were accepted", func() bool { return w.Stats().Accepted == 10 })
 	w.wantActive(0)
-	w.wantStats(Stats{Accepted: 10, Refused: 10})
+	w.wantStats(counts{Accepted: 10, Refused: 10})
 }

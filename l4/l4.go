@@ -1,36 +1,79 @@
 // Package l4 is the tcp listeners: a connection is accepted, a server acquired
-// from the pool and connected to, and the two are relayed until they end.
+// from a pool and connected to, and the two are relayed until they end.
 //
 // A Listener has one listening socket on each loop, and a connection lives on
 // the loop that accepted it; nothing about a connection is locked or shared. A
 // server that refuses or does not answer in time is released and another one
 // tried: nothing was sent, so that is always safe. When no server is ready the
-// client is closed at once.
+// client is closed at once; when all are full it may wait in the pool's queue.
+//
+// What comes before that is only done where it is asked for, and costs nothing
+// elsewhere: a limit on all connections, during which clients wait in the
+// kernel's queue; a PROXY header, which tells who the client is; a limit for each
+// client; a TLS ClientHello, whose server name leads to a pool. Until then no
+// byte is read from a client. Those read by then, bounded by the lengths of the
+// longest header and hello and one read more, are the first that the server gets.
 //
 // New binds, Start accepts, Stop lets what is open finish. session.go is the way
-// of one connection.
+// of one connection, preface.go what is read before it is relayed.
 package l4
 
 import (
 	"context"
 	"log/slog"
 	"net"
+	"net/netip"
+	"sync"
 	"time"
 
+	"fulcrum/accesslog"
 	"fulcrum/loop"
 	"fulcrum/pool"
+	"fulcrum/proxyproto"
 )
 
-// Options say what a listener is to do. All fields are needed.
+// Options say what a listener is to do. The zero value of a field that says
+// nothing else is not allowed.
 type Options struct {
-	Name           string
-	Address        net.Addr // a *net.TCPAddr, without an IP for every address of the machine, or a *net.UnixAddr
+	Name    string
+	Address net.Addr // a *net.TCPAddr, without an IP for every address of the machine, or a *net.UnixAddr
+	Loops   []*loop.Loop
+
+	// Default is where clients go that no route is for; nil: they are refused.
+	Default *Upstream
+	// Routes lead by the name that a TLS client asks for. None: all go to Default.
+	Routes       []Route
+	HelloTimeout time.Duration // for the whole ClientHello; needed with Routes
+
+	// AcceptProxy are the networks whose clients must begin with a PROXY header;
+	// what others send goes to the server as it is. IPv4 networks are in IPv4 form.
+	AcceptProxy        []netip.Prefix
+	AcceptProxyTimeout time.Duration // for the whole header; needed with AcceptProxy
+
+	MaxConnections int // open at a time, exactly; more wait in the kernel's queue; 0: no limit
+	MaxPerClient   int // open at a time from one IPv4 address or IPv6 /64; more are closed; 0: no limit
+
+	IdleTimeout       time.Duration      // how long a connection may live without a byte either way
+	HalfClosedTimeout time.Duration      // the same, once one side has sent its end; 0: IdleTimeout
+	Socket            loop.SocketOptions // of the clients' sockets
+	AccessLog         *accesslog.Log     // gets a record for each connection that has ended; nil: none. Its owner closes it, after Stop
+	Logger            *slog.Logger
+}
+
+// A Route leads TLS clients that ask for a name to a pool.
+type Route struct {
+	SNI string // a host name in lower case, or "*." and one: every name below it
+	*Upstream
+}
+
+// An Upstream is a pool and how its servers are connected to.
+type Upstream struct {
 	Pool           *pool.Pool
-	Loops          []*loop.Loop
-	IdleTimeout    time.Duration // how long a connection may live without a byte either way
-	ConnectTimeout time.Duration // for each server tried
-	CheckWait      time.Duration // for the first checks of a pool in which no server is ready yet
-	Logger         *slog.Logger
+	ConnectTimeout time.Duration      // for each server tried
+	CheckWait      time.Duration      // for the first checks of a pool in which no server is ready yet, and a place after them
+	QueueTimeout   time.Duration      // for a place when every ready server is full; 0: nobody waits
+	SendProxy      proxyproto.Version // of the header that tells servers who the client is; 0: none
+	Socket         loop.SocketOptions // of the sockets to servers; the Source is the server's
 }
 
 // A Listener accepts tcp connections and relays them to the servers of a pool.
@@ -40,27 +83,30 @@ type Listener struct {
 	address net.Addr
 	sockets []int // one for each worker; theirs from Start on
 	workers []*worker
-}
+	routes  routes
+	gate    *gate         // nil: no limit
+	clients *clientCounts // nil: no limit
 
-// Stats are counts since the listener was made.
-type Stats struct {
-	Accepted   int64 // connections
-	Active     int64 // of these, open now
-	Refused    int64 // closed because no server was ready or could be connected to
-	ToUpstream int64 // bytes from clients to servers
-	ToClient   int64 // bytes from servers to clients
+	mu      sync.Mutex // guards retired, and the workers' servers against all but their loops
+	retired Stats      // of servers that are forgotten
 }
 
 // New binds the listener's address. Connections queue in the kernel until Start.
 // A listener that is not started must be closed by Abandon.
 func New(o Options) (*Listener, error) {
-	sockets, address, err := loop.Bind(o.Address, len(o.Loops), loop.SocketOptions{})
+	sockets, address, err := loop.Bind(o.Address, len(o.Loops), o.Socket)
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{options: o, address: address, sockets: sockets}
+	l := &Listener{options: o, address: address, sockets: sockets, routes: newRoutes(&o)}
+	if o.MaxConnections > 0 {
+		l.gate = &gate{most: int64(o.MaxConnections)}
+	}
+	if o.MaxPerClient > 0 {
+		l.clients = newClientCounts(o.MaxPerClient)
+	}
 	for _, lp := range o.Loops {
-		l.workers = append(l.workers, newWorker(&l.options, lp))
+		l.workers = append(l.workers, newWorker(l, lp))
 	}
 	return l, nil
 }
@@ -95,7 +141,7 @@ func (l *Listener) Stop(ctx context.Context) {
 	}
 	sum := l.Stats()
 	l.options.Logger.Info("listener stopped", "listener", l.options.Name, "accepted", sum.Accepted,
-		"refused", sum.Refused, "bytes_to_upstream", sum.ToUpstream, "bytes_to_client", sum.ToClient)
+		"refused", sum.Refused(), "bytes_to_upstream", sum.ToUpstream, "bytes_to_client", sum.ToClient)
 }
 
 // CloseServer closes all connections to a server.
@@ -103,17 +149,4 @@ func (l *Listener) CloseServer(server *pool.Server) {
 	for _, w := range l.workers {
 		w.loop.Post(func() { w.closeSessions(func(s *session) bool { return s.lease.Server() == server }) })
 	}
-}
-
-// Stats returns the sums over all loops.
-func (l *Listener) Stats() (sum Stats) {
-	for _, w := range l.workers {
-		accepted, ended := w.accepted.Load(), w.ended.Load()
-		sum.Accepted += accepted
-		sum.Active += max(accepted-ended, 0)
-		sum.Refused += w.refused.Load()
-		sum.ToUpstream += w.moved.ToUpstream.Load()
-		sum.ToClient += w.moved.ToClient.Load()
-	}
-	return sum
 }

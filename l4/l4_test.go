@@ -37,7 +37,7 @@ func TestLeastConnectionsSpreadsExactly(t *testing.T) {
 	}
 	w.wantActive(10, 10, 10)
 	w.stop(0)
-	w.wantStats(Stats{Accepted: 45, ToUpstream: 45 * 5, ToClient: 45 * 5})
+	w.wantStats(counts{Accepted: 45, ToUpstream: 45 * 5, ToClient: 45 * 5})
 }
 
 func TestAConnectionBurstIsSpreadExactly(t *testing.T) {
@@ -75,7 +75,7 @@ func TestRoundRobinTakesTurns(t *testing.T) {
 		}
 	}
 	w.wantActive(0, 0, 0)
-	w.wantStats(Stats{Accepted: 30, ToUpstream: 150, ToClient: 150})
+	w.wantStats(counts{Accepted: 30, ToUpstream: 150, ToClient: 150})
 }
 
 func TestEndsAndResetsArePassedOn(t *testing.T) {
@@ -118,7 +118,7 @@ func TestAServerThatDiesInMidStreamIsNoticed(t *testing.T) {
 		t.Errorf("the server was reset, the client reads: %v", err)
 	}
 	w.wantActive(0)
-	w.wantStats(Stats{Accepted: 1, ToUpstream: 5, ToClient: 5})
+	w.wantStats(counts{Accepted: 1, ToUpstream: 5, ToClient: 5})
 	w.dial().wantEcho()
 }
 
@@ -229,7 +229,7 @@ func TestUnixSocketsOnBothSides(t *testing.T) {
 	if got, err := io.ReadAll(c); string(got) != "answer" || err != nil {
 		t.Errorf("the client got %q, error %v", got, err)
 	}
-	w.wantStats(Stats{Accepted: 1, ToUpstream: 8, ToClient: 6})
+	w.wantStats(counts{Accepted: 1, ToUpstream: 8, ToClient: 6})
 	w.stop(soon)
 	if c, err := net.Dial("unix", w.Address().String()); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("connecting after Stop: %v, %v", c, err)

@@ -3,7 +3,8 @@ package l4
 import (
 	"errors"
 	"log/slog"
-	"net/netip"
+	"math"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -12,105 +13,132 @@ import (
 	"fulcrum/relay"
 )
 
-// session is the way of one connection: acquire, connect, relay, end.
+// session is the way of one connection: begin, identified, go to an upstream,
+// acquire, connect, relay, end. There are many at a time that do nothing, so that
+// what most of them do not need is kept apart.
 type session struct {
-	worker   *worker
-	client   *loop.Conn
-	upstream *loop.Conn     // while connecting and relaying
-	from     netip.AddrPort // known only where it is logged
-	lease    pool.Lease
-	tried    pool.Tried
-	waiter   *pool.Waiter // while the pool has no server for it yet,
-	why      error        // because of this
-	pair     relay.Pair
-	over     bool
+	worker  *worker
+	pair    relay.Pair    // its Upstream is there while connecting and relaying
+	details *details      // nil: there are none yet
+	to      *Upstream     // nil: not known yet
+	counts  *serverCounts // of its server, once relayed
+	lease   pool.Lease
+
+	began       time.Duration // in the loop's time
+	since       time.Duration // when its server was dialled, or connected
+	connectTime micros
+	firstByte   micros // known if the server has sent anything
+	stage       stage
+	limited     bool // counts in the listener's clients
+	over        bool
 
 	next, prev *session
 }
 
+// stage is what a session is waiting for.
+type stage uint8
+
+const (
+	awaitsHeader stage = iota
+	awaitsHello
+	awaitsCheck // the first check of a server
+	awaitsPlace // on a server, all being full
+	connecting
+	relaying
+)
+
+// micros is a time in microseconds, or the longest that it can tell.
+type micros uint32
+
+func microsOf(d time.Duration) micros { return micros(min(d.Microseconds(), math.MaxUint32)) }
+
+// begin finds out, as far as anybody needs to know, who the client is.
+func (s *session) begin() {
+	if s.worker.identifies() {
+		d := s.detail()
+		d.client = s.pair.Client.RemoteAddr()
+		if s.worker.parent.options.fromProxy(d.client) {
+			s.await(awaitsHeader)
+			return
+		}
+	}
+	s.identified()
+}
+
+// identified goes on, once it is known who the client is, to find out where it
+// wants to go.
+func (s *session) identified() {
+	l := s.worker.parent
+	if l.clients != nil && s.details.client.IsValid() {
+		if s.limited = l.clients.enter(s.details.client.Addr()); !s.limited {
+			s.end(ClientLimit, nil)
+			return
+		}
+	}
+	if l.routes.needed() {
+		s.await(awaitsHello)
+		return
+	}
+	s.goTo(l.routes.otherwise)
+}
+
+// goTo goes on to an upstream, if there is one. No more is read from the client
+// until it is relayed.
+func (s *session) goTo(to *Upstream) {
+	if to == nil {
+		s.end(UnknownName, nil)
+		return
+	}
+	s.pair.Client.Pause()
+	s.pair.Client.StopTimer()
+	s.to = to
+	s.acquire()
+}
+
 // acquire gets a server that was not tried yet and begins to connect to it.
 func (s *session) acquire() {
-	lease, err := s.worker.options.Pool.Acquire(&s.tried)
+	lease, err := s.to.Pool.Acquire(s.tried())
 	switch {
 	case err == nil:
 		s.lease = lease
 		s.connect()
-	case errors.Is(err, pool.ErrUnchecked), errors.Is(err, pool.ErrFull):
-		s.await(err)
+	case errors.Is(err, pool.ErrUnchecked):
+		s.queue(awaitsCheck, s.to.CheckWait)
+	case errors.Is(err, pool.ErrFull) && s.to.QueueTimeout > 0:
+		s.queue(awaitsPlace, s.to.QueueTimeout)
 	default:
 		s.refuse(err)
 	}
 }
 
-func (s *session) connect() {
-	var err error
-	s.upstream, err = s.worker.loop.Dial(s.lease.Server().Resolved(), loop.SocketOptions{}, s)
-	if err != nil {
-		s.connectFailed(err)
-		return
-	}
-	s.upstream.SetTimer(s.worker.options.ConnectTimeout)
-}
-
-// Connected begins to relay.
-func (s *session) Connected(_ *loop.Conn, err error) {
-	if err != nil {
-		s.connectFailed(err)
-		return
-	}
-	s.pair.Start(s.client, s.upstream, &s.worker.relay, s)
-}
-
-// Relayed ends the session: both sockets are closed.
-func (s *session) Relayed(_ *relay.Pair, cause relay.Cause) {
-	s.end(cause.String())
-}
-
-// connectFailed goes on to the next server, unless the fault is this machine's.
-func (s *session) connectFailed(err error) {
-	if loop.Exhausted(err) {
-		s.worker.exhausted(err)
-		s.refuse(err)
-		return
-	}
-	server := s.lease.Server()
-	if log := s.debugLog(); log != nil {
-		log.Debug("connect failed", "server", server.Address(), "error", err)
-	}
-	s.lease.Release(pool.ConnectFailed)
-	if !s.tried.Add(server) {
-		s.refuse(err)
-		return
-	}
-	s.acquire()
-}
-
-// await waits until the pool has a server, up to a limit.
-func (s *session) await(why error) {
-	w := &pool.Waiter{Tried: &s.tried}
+// queue waits until the pool has a server, up to a limit.
+func (s *session) queue(stage stage, limit time.Duration) {
+	w := &pool.Waiter{Tried: s.tried()}
 	w.Granted = func(lease pool.Lease, err error) {
 		if !s.worker.loop.Post(func() { s.granted(w, lease, err) }) {
 			lease.Release(pool.Served)
 		}
 	}
-	s.waiter, s.why = w, why
-	if err := s.worker.options.Pool.Await(w); err != nil {
-		s.waiter = nil
+	d := s.detail()
+	d.waiter = w
+	if err := s.to.Pool.Await(w); err != nil {
+		d.waiter = nil
 		s.refuse(err)
 		return
 	}
-	s.client.SetTimer(s.worker.options.CheckWait)
+	s.stage = stage
+	s.pair.Client.SetTimer(limit)
 }
 
 // granted goes on with the server that was waited for; a session that has given
 // up meanwhile gives it back.
 func (s *session) granted(w *pool.Waiter, lease pool.Lease, err error) {
-	if s.waiter != w {
+	if s.details.waiter != w {
 		lease.Release(pool.Served)
 		return
 	}
-	s.waiter = nil
-	s.client.StopTimer()
+	s.details.waiter = nil
+	s.pair.Client.StopTimer()
 	if err != nil {
 		s.refuse(err)
 		return
@@ -119,56 +147,151 @@ func (s *session) granted(w *pool.Waiter, lease pool.Lease, err error) {
 	s.connect()
 }
 
-// Expired: the connect timeout, or the wait for a server, is over.
-func (s *session) Expired(c *loop.Conn) {
-	if c == s.client {
-		s.refuse(s.why)
+func (s *session) connect() {
+	s.stage, s.since = connecting, s.worker.loop.Now()
+	server, o := s.lease.Server(), s.to.Socket
+	o.Source = server.Source()
+	upstream, err := s.worker.loop.Dial(server.Resolved(), o, s)
+	if err != nil {
+		s.connectFailed(err)
 		return
 	}
-	s.upstream.Close()
-	s.connectFailed(unix.ETIMEDOUT)
+	s.pair.Upstream = upstream
+	s.pair.Upstream.SetTimer(s.to.ConnectTimeout)
 }
 
-// refuse closes a client that no server could be found for.
-func (s *session) refuse(err error) {
-	s.worker.refused.Add(1)
-	s.client.Close()
-	s.end("refused: " + err.Error())
-}
-
-// close ends the session at whatever point it is.
-func (s *session) close() {
-	s.client.Close()
-	if s.upstream != nil {
-		s.upstream.Close()
+// Connected begins to relay.
+func (s *session) Connected(_ *loop.Conn, err error) {
+	if err != nil {
+		s.connectFailed(err)
+		return
 	}
-	s.end("closed")
+	s.counts = s.worker.countsOf(s.lease.Server())
+	s.counts.open++
+	s.counts.connected.Add(1)
+	now := s.worker.loop.Now()
+	s.connectTime = microsOf(now - s.since)
+	s.counts.connectTime.Observe(now - s.since)
+	s.stage, s.since = relaying, now
+	s.pair.Start(&s.counts.relay, s, s.sendPreface())
 }
 
-// end is the one exit of a session.
-func (s *session) end(how string) {
+// connectFailed goes on to the next server, unless the fault is this machine's.
+func (s *session) connectFailed(err error) {
+	if loop.Exhausted(err) {
+		s.worker.exhausted(err)
+		s.end(NoResources, err)
+		return
+	}
+	server := s.lease.Server()
+	if log := s.debugLog(); log != nil {
+		log.Debug("connect failed", "server", server.Address(), "error", err)
+	}
+	s.lease.Release(pool.ConnectFailed)
+	d := s.detail()
+	if d.tried == nil {
+		d.tried = new(pool.Tried)
+	}
+	if !d.tried.Add(server) {
+		s.end(ConnectFailed, err)
+		return
+	}
+	s.acquire()
+}
+
+// Answered: the server's first byte has come.
+func (s *session) Answered(*relay.Pair) {
+	took := s.worker.loop.Now() - s.since
+	s.firstByte = microsOf(took)
+	s.counts.firstByte.Observe(took)
+}
+
+// Relayed ends the session: both sockets are closed.
+func (s *session) Relayed(_ *relay.Pair, cause relay.Cause) { s.end(causeOf(cause), nil) }
+
+// Expired: what the session waits for has not come in time.
+func (s *session) Expired(*loop.Conn) {
+	switch s.stage {
+	case awaitsHeader:
+		s.end(BadHeader, errLate)
+	case awaitsHello:
+		s.end(NoHello, errLate)
+	case awaitsCheck:
+		s.end(NoneReady, pool.ErrUnchecked)
+	case awaitsPlace:
+		s.end(QueueTimeout, pool.ErrFull)
+	case connecting:
+		s.pair.Upstream.Close()
+		s.connectFailed(unix.ETIMEDOUT)
+	}
+}
+
+// refuse closes a client that the pool has no server for.
+func (s *session) refuse(err error) {
+	switch {
+	case errors.Is(err, pool.ErrFull), errors.Is(err, pool.ErrQueueFull) && s.to.QueueTimeout == 0:
+		s.end(AllFull, pool.ErrFull)
+	case errors.Is(err, pool.ErrQueueFull):
+		s.end(QueueFull, err)
+	case s.tried() != nil:
+		s.end(ConnectFailed, err)
+	default:
+		s.end(NoneReady, err)
+	}
+}
+
+// end is the one exit of a session, at whatever point it is. why may be nil.
+func (s *session) end(cause Cause, why error) {
 	if s.over {
 		return
 	}
 	s.over = true
-	if s.waiter != nil {
-		s.worker.options.Pool.Cancel(s.waiter)
-		s.waiter = nil
+	s.pair.Client.Close()
+	if s.pair.Upstream != nil {
+		s.pair.Upstream.Close()
+	}
+	if d := s.details; d != nil && d.waiter != nil {
+		s.to.Pool.Cancel(d.waiter)
+		d.waiter = nil
 	}
 	if log := s.debugLog(); log != nil {
-		log.Debug("connection ended", "how", how)
+		log.Debug("connection ended", "how", cause, "error", why)
 	}
-	s.lease.Release(pool.Served)
+	s.record(cause)
+	s.settle(cause)
 	s.worker.remove(s)
 }
 
-// Failed comes only after a panic here: until the relay begins nothing is read.
-func (s *session) Failed(*loop.Conn, error) { s.close() }
+// settle counts the end and gives back what the session was counted on.
+func (s *session) settle(cause Cause) {
+	w := s.worker
+	if c := s.counts; c != nil {
+		c.duration.Observe(w.loop.Now() - s.began)
+		c.ends[cause].Add(1)
+		c.open--
+		w.retire(s.lease.Server(), c)
+	} else {
+		w.ends[cause].Add(1)
+	}
+	s.lease.Release(pool.Served)
+	if s.limited {
+		w.parent.clients.leave(s.details.client.Addr())
+	}
+	w.Unadmit()
+}
 
-// These never come: before the relay nothing is read or sent.
-func (s *session) Data(*loop.Conn, []byte) {}
+// Failed: a client broke off before it was relayed, or there was a panic here.
+func (s *session) Failed(_ *loop.Conn, err error) {
+	if errors.Is(err, loop.ErrPanicked) {
+		s.end(InternalError, err)
+		return
+	}
+	s.end(ClientReset, err)
+}
+
+// These never come: what is sent before the relay begins is the relay's to wait
+// for, and nothing is spliced.
 func (s *session) Spliced(*loop.Conn, int) {}
-func (s *session) Ended(*loop.Conn)        {}
 func (s *session) Sent(*loop.Conn)         {}
 
 // debugLog returns where to log about this connection, or nil when nobody
@@ -177,5 +300,5 @@ func (s *session) debugLog() *slog.Logger {
 	if !s.worker.debugs() {
 		return nil
 	}
-	return s.worker.options.Logger.With("listener", s.worker.options.Name, "client", s.from)
+	return s.worker.parent.options.Logger.With("listener", s.worker.parent.options.Name, "client", s.detail().client)
 }

@@ -28,7 +28,7 @@ func (w *world) stopping(ctx context.Context) (done chan struct{}) {
 func (w *world) wantRefused() {
 	w.t.Helper()
 	eventually(w.t, "connects are refused", func() bool {
-		c, err := net.DialTimeout("tcp", w.Address().String(), time.Second)
+		c, err := net.DialTimeout("tcp", w.Address().String(), 300*time.Millisecond)
 		if err == nil {
 			c.Close()
 		}
@@ -110,7 +110,7 @@ func TestStopAtOnce(t *testing.T) {
 		eventually(t, "it is accepted", func() bool { return w.Stats().Accepted == 1 })
 		w.stop(0)
 		c.wantClosed()
-		w.wantStats(Stats{Accepted: 1})
+		w.wantStats(counts{Accepted: 1})
 	}
 }
 
@@ -199,7 +199,7 @@ func TestStopUnderLoadResetsNobody(t *testing.T) {
 		clients.Wait()
 		w.wantActive(0, 0)
 		n := served.Load()
-		w.wantStats(Stats{Accepted: n, ToUpstream: 5 * n, ToClient: 5 * n})
+		w.wantStats(counts{Accepted: n, ToUpstream: 5 * n, ToClient: 5 * n})
 	}
 }
 

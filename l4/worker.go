@@ -7,59 +7,85 @@ import (
 	"time"
 
 	"fulcrum/loop"
-	"fulcrum/relay"
+	"fulcrum/pool"
 )
 
 // worker is a listener's part on one loop: its listening socket and the sessions
 // of the connections that came in by it. All of it belongs to the loop but for
-// the counters, which the loop alone writes.
+// the counters, which the loop alone writes, and servers.
 type worker struct {
-	options  *Options
+	parent   *Listener
 	loop     *loop.Loop
-	listener *loop.Listener
-	sessions *session // the newest; they are linked
-	relay    relay.Options
-	finished chan struct{} // closed when the socket and all sessions are
-	warnedAt time.Duration // when exhausted last said so, in the loop's time
+	port     *loop.Listener // nil before it listens and after it has stopped
+	sessions *session       // the newest; they are linked
+	scratch  []byte         // for what is put together and used up at once
+	finished chan struct{}  // closed when the socket and all sessions are
+	warnedAt time.Duration  // when exhausted last said so, in the loop's time
 
-	accepted, ended, refused atomic.Int64
-	moved                    relay.Bytes
+	accepted atomic.Int64
+	ends     endCounts                      // of sessions that were not relayed
+	servers  map[*pool.Server]*serverCounts // the loop reads; it writes, and others read, under parent.mu
 }
 
-func newWorker(o *Options, lp *loop.Loop) *worker {
-	w := &worker{options: o, loop: lp, finished: make(chan struct{})}
-	w.relay = relay.Options{Idle: o.IdleTimeout, Moved: &w.moved}
-	return w
+func newWorker(l *Listener, lp *loop.Loop) *worker {
+	return &worker{parent: l, loop: lp, finished: make(chan struct{}), servers: map[*pool.Server]*serverCounts{}}
 }
 
 func (w *worker) listen(socket int) {
 	var err error
-	if w.listener, err = w.loop.Listen(socket, w); err != nil {
-		w.options.Logger.Error("a loop does not accept connections", "listener", w.options.Name, "error", err)
+	if w.port, err = w.loop.Listen(socket, w); err != nil {
+		w.parent.options.Logger.Error("a loop does not accept connections", "listener", w.parent.options.Name, "error", err)
 	}
+}
+
+// Admit takes a place for a connection that is about to be accepted, or leaves
+// clients in the kernel's queue until one is free.
+func (w *worker) Admit() bool {
+	g := w.parent.gate
+	if g == nil || g.enter(w) {
+		return true
+	}
+	w.port.Pause()
+	return false
+}
+
+// Unadmit gives a place back.
+func (w *worker) Unadmit() {
+	if g := w.parent.gate; g != nil {
+		g.leave()
+	}
+}
+
+// resume goes on accepting, or lets another worker if there is nothing to accept.
+func (w *worker) resume() {
+	if w.port != nil {
+		w.port.Resume()
+		if w.port.Waiting() {
+			return
+		}
+	}
+	w.parent.gate.wakeNext()
 }
 
 // Accepted begins a session.
 func (w *worker) Accepted(c *loop.Conn) {
 	w.accepted.Add(1)
-	s := &session{worker: w, client: c}
-	if w.debugs() {
-		s.from = c.RemoteAddr()
-	}
+	s := &session{worker: w, began: w.loop.Now()}
+	s.pair.Client = c
 	c.SetHandler(s)
 	w.add(s)
-	s.acquire()
+	s.begin()
 }
 
 // Stopped: nothing more will be accepted.
 func (w *worker) Stopped(*loop.Listener) {
-	w.listener = nil
+	w.port = nil
 	w.finish()
 }
 
 func (w *worker) drain() {
-	if w.listener != nil {
-		w.listener.Drain()
+	if w.port != nil {
+		w.port.Drain()
 	} else {
 		w.finish()
 	}
@@ -67,9 +93,9 @@ func (w *worker) drain() {
 
 // stopNow ends what a drain has left.
 func (w *worker) stopNow() {
-	if w.listener != nil {
-		w.listener.Close()
-		w.listener = nil
+	if w.port != nil {
+		w.port.Close()
+		w.port = nil
 	}
 	w.closeSessions(func(*session) bool { return true })
 	w.finish()
@@ -79,7 +105,7 @@ func (w *worker) closeSessions(which func(*session) bool) {
 	for s := w.sessions; s != nil; {
 		next := s.next
 		if which(s) {
-			s.close()
+			s.end(Drained, nil)
 		}
 		s = next
 	}
@@ -101,7 +127,6 @@ func (w *worker) remove(s *session) {
 	if s.next != nil {
 		s.next.prev = s.prev
 	}
-	w.ended.Add(1)
 	w.finish()
 }
 
@@ -109,19 +134,19 @@ func (w *worker) remove(s *session) {
 func (w *worker) exhausted(err error) {
 	if w.warnedAt == 0 || w.loop.Now()-w.warnedAt > time.Minute {
 		w.warnedAt = w.loop.Now()
-		w.options.Logger.Warn("connections are refused for want of resources", "listener", w.options.Name, "error", err)
+		w.parent.options.Logger.Warn("connections are refused for want of resources", "listener", w.parent.options.Name, "error", err)
 	}
 }
 
 // debugs reports whether anybody listens to what there is to say about each
 // connection.
 func (w *worker) debugs() bool {
-	return w.options.Logger.Enabled(context.Background(), slog.LevelDebug)
+	return w.parent.options.Logger.Enabled(context.Background(), slog.LevelDebug)
 }
 
 // finish says so when a drain has come to its end.
 func (w *worker) finish() {
-	if w.listener != nil || w.sessions != nil {
+	if w.port != nil || w.sessions != nil {
 		return
 	}
 	select {

@@ -6,9 +6,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -20,7 +20,10 @@ import (
 	"fulcrum/pool"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	runtime.GOMAXPROCS(runtime.NumCPU() + 2) // each of the two loops keeps a processor while there is work
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds every wait of these tests. None of them needs it to pass;
 // soon is for what must not wait for any timeout.
@@ -34,6 +37,7 @@ type world struct {
 	*Listener
 	t       testing.TB
 	pool    *pool.Pool
+	to      *Upstream // the default
 	options Options
 	loops   []*loop.Loop
 	stopped bool
@@ -42,11 +46,16 @@ type world struct {
 // prepare makes a world whose listener is not made yet.
 func prepare(t testing.TB, algorithm string) *world {
 	t.Helper()
-	p, err := pool.New("db", pool.Options{Algorithm: algorithm})
+	return prepareWith(t, pool.Options{Algorithm: algorithm})
+}
+
+func prepareWith(t testing.TB, o pool.Options) *world {
+	t.Helper()
+	p, err := pool.New("db", o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, pool: p}
+	w := &world{t: t, pool: p, to: &Upstream{Pool: p, ConnectTimeout: patience, CheckWait: patience}}
 	for range 2 {
 		l, err := loop.New(testIO(), slog.New(slog.DiscardHandler))
 		if err != nil {
@@ -56,8 +65,8 @@ func prepare(t testing.TB, algorithm string) *world {
 		w.loops = append(w.loops, l)
 	}
 	w.options = Options{
-		Name: "db", Address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Pool: p, Loops: w.loops,
-		IdleTimeout: time.Hour, ConnectTimeout: patience, CheckWait: patience,
+		Name: "db", Address: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, Loops: w.loops, Default: w.to,
+		HelloTimeout: patience, AcceptProxyTimeout: patience, IdleTimeout: time.Hour,
 		Logger: slog.New(slog.DiscardHandler),
 	}
 	return w
@@ -88,6 +97,11 @@ func (w *world) stop(limit time.Duration) {
 		w.t.Errorf("%d connections are active after Stop", n)
 	}
 	w.wantActive(make([]int64, len(w.pool.Servers()))...)
+}
+
+// acceptFrom has clients of that network begin with a PROXY header.
+func (w *world) acceptFrom(network string) {
+	w.options.AcceptProxy = append(w.options.AcceptProxy, netip.MustParsePrefix(network))
 }
 
 // serve adds a server that has passed its check, and runs it.
@@ -190,9 +204,13 @@ func (w *world) silent() *pool.Server {
 }
 
 // dial connects a client.
-func (w *world) dial() *client {
+func (w *world) dial() *client { return w.dialFrom("127.0.0.1") }
+
+// dialFrom connects a client that has that address.
+func (w *world) dialFrom(source string) *client {
 	w.t.Helper()
-	c, err := net.DialTimeout("tcp", w.Address().String(), patience)
+	from := net.Dialer{Timeout: patience, LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	c, err := from.Dial("tcp", w.Address().String())
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -209,12 +227,18 @@ type client struct {
 // wantEcho sends something and gets it back.
 func (c *client) wantEcho() {
 	c.t.Helper()
-	b := []byte("hello")
-	if _, err := c.Write(b); err != nil {
+	if _, err := c.Write([]byte("hello")); err != nil {
 		c.t.Fatalf("write: %v", err)
 	}
-	if _, err := io.ReadFull(c, b); err != nil || string(b) != "hello" {
-		c.t.Fatalf("read %q, error %v", b, err)
+	c.wantRead("hello")
+}
+
+// wantRead reads that.
+func (c *client) wantRead(want string) {
+	c.t.Helper()
+	b := make([]byte, len(want))
+	if n, err := io.ReadFull(c, b); err != nil || string(b) != want {
+		c.t.Errorf("read %q, error %v, want %q", b[:n], err, want)
 	}
 }
 
@@ -224,62 +248,6 @@ func (c *client) wantClosed() {
 	c.SetReadDeadline(time.Now().Add(soon))
 	if n, err := c.Read(make([]byte, 1)); n > 0 || err != io.EOF && !errors.Is(err, unix.ECONNRESET) {
 		c.t.Fatalf("read %d bytes, error %v, want none and an end", n, err)
-	}
-}
-
-// eventually waits for something that nobody announces.
-func eventually(t testing.TB, what string, holds func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
-
-func (w *world) actives() (all []int64) {
-	for _, s := range w.pool.Status() {
-		all = append(all, s.Active)
-	}
-	return all
-}
-
-// wantActive waits until the servers have that many active.
-func (w *world) wantActive(want ...int64) {
-	w.t.Helper()
-	for deadline := time.Now().Add(patience); !slices.Equal(w.actives(), want); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			w.t.Fatalf("active %v, want %v", w.actives(), want)
-		}
-	}
-}
-
-// wantStats waits until all connections have ended and compares the counts.
-func (w *world) wantStats(want Stats) {
-	w.t.Helper()
-	eventually(w.t, "no connection is active", func() bool { return w.Stats().Active == want.Active })
-	if got := w.Stats(); got != want {
-		w.t.Errorf("stats %+v, want %+v", got, want)
-	}
-}
-
-// leftovers returns a check that no descriptor and no goroutine has been left
-// since.
-func leftovers(t testing.TB) (check func()) {
-	count := func() (files, goroutines int) {
-		all, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return len(all), runtime.NumGoroutine()
-	}
-	files, goroutines := count()
-	return func() {
-		t.Helper()
-		eventually(t, "descriptors and goroutines are as before", func() bool {
-			f, g := count()
-			return f <= files && g <= goroutines
-		})
 	}
 }
 

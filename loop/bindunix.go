@@ -90,7 +90,8 @@ func fileOf(fd int) (f socketFile) {
 	return f
 }
 
-// remove removes the file if it is still the same one.
+// remove removes the file if it is still the same one. Of loops that share a
+// socket several may do so at the same time.
 func (f socketFile) remove() error {
 	if f.path == "" {
 		return nil
@@ -98,5 +99,8 @@ func (f socketFile) remove() error {
 	if now, isSocket := fileAt(f.path); !isSocket || now != f {
 		return nil
 	}
-	return os.NewSyscallError("unlink", unix.Unlink(f.path))
+	if err := unix.Unlink(f.path); err != unix.ENOENT {
+		return os.NewSyscallError("unlink", err)
+	}
+	return nil
 }

@@ -15,6 +15,13 @@ const (
 
 // An AcceptHandler is told, on the loop, what happens on a listening socket.
 type AcceptHandler interface {
+	// Admit is asked before each try to accept. False leaves the connection in the
+	// kernel's queue; the handler is to Pause the listener then, and Resume it when
+	// it would answer otherwise.
+	Admit() bool
+	// Unadmit takes an Admit back: there was nothing to accept, or no Accepted
+	// comes of it.
+	Unadmit()
 	// Accepted gives a new connection, paused and without a handler: SetHandler
 	// must be called before Accepted returns, unless the connection is closed.
 	Accepted(c *Conn)
@@ -128,10 +135,13 @@ func (ln *Listener) completed(_ operation, _ int32, _ uint32) {
 // run out, and is called again then.
 func (ln *Listener) accept(most int) bool {
 	for range most {
-		if ln.fd < 0 || ln.paused {
+		if ln.fd < 0 || ln.paused || !ln.handler.Admit() {
 			break
 		}
 		fd, err := rawAccept(ln.fd)
+		if err != nil {
+			ln.handler.Unadmit()
+		}
 		switch {
 		case err == nil:
 			ln.accepted(fd)
@@ -150,6 +160,7 @@ func (ln *Listener) accepted(fd int) {
 	ln.deadline = ln.loop.now + drainWindow
 	c, err := ln.loop.Adopt(fd, nil)
 	if err != nil {
+		ln.handler.Unadmit()
 		ln.loop.log.Error("an accepted connection is closed", "error", err)
 		return
 	}
@@ -188,12 +199,13 @@ func (ln *Listener) expired() {
 // drained ends a drain if nothing is left in the queue, and otherwise looks
 // again later.
 func (ln *Listener) drained() {
-	switch {
-	case ln.loop.now < ln.deadline:
-	case ln.paused && !ln.queueEmpty():
-		ln.deadline = ln.loop.now + drainWindow
-	case !ln.accept(2 * backlog):
-		return // those left in the queue are waiting for descriptors
+	if ln.loop.now >= ln.deadline {
+		if !ln.accept(2 * backlog) {
+			return // those left in the queue are waiting for descriptors
+		}
+		if ln.paused && ln.Waiting() {
+			ln.deadline = ln.loop.now + drainWindow
+		}
 	}
 	switch {
 	case ln.fd < 0:
@@ -205,7 +217,12 @@ func (ln *Listener) drained() {
 	}
 }
 
-func (ln *Listener) queueEmpty() bool {
+// Waiting reports whether there are connections in the kernel's queue, or may be.
+// It asks the kernel.
+func (ln *Listener) Waiting() bool {
+	if ln.fd < 0 {
+		return false
+	}
 	n, err := unix.Poll([]unix.PollFd{{Fd: int32(ln.fd), Events: unix.POLLIN}}, 0)
-	return n == 0 && err == nil
+	return n > 0 || err != nil
 }

@@ -32,6 +32,9 @@ func (a *accepting) Accepted(c *Conn) {
 	c.Resume()
 }
 
+func (a *accepting) Admit() bool { return true }
+func (a *accepting) Unadmit()    {}
+
 func (a *accepting) Stopped(*Listener) { close(a.stopped) }
 
 var echoes = &hooks{

@@ -212,9 +212,11 @@ func TestUrgentDataHoldsNothingBack(t *testing.T) {
 }
 
 func TestCausesHaveWords(t *testing.T) {
-	for _, c := range []Cause{Finished, ClientFailed, UpstreamFailed, Idle} {
-		if c.String() == "" {
-			t.Errorf("cause %d has no words", c)
-		}
+	words := map[string]bool{}
+	for c := ClientEnded; c <= HalfClosedIdle; c++ {
+		words[c.String()] = true
+	}
+	if len(words) != 6 || words[""] {
+		t.Errorf("causes are called %v", words)
 	}
 }

@@ -3,9 +3,9 @@
 // passed on as a half-close and a reset as a reset.
 //
 // A Pair takes over two connected sockets and closes them when it is over: when
-// both directions have ended, one side failed, or no byte has moved for the idle
-// timeout. Then its owner is told, once. A pair that carries nothing holds
-// nothing but its two sockets and one small struct.
+// both directions have ended, one side failed, or no byte has moved for too long.
+// Then its owner is told, once. A pair that carries nothing holds nothing but its
+// two sockets and one small struct.
 package relay
 
 import (
@@ -19,14 +19,16 @@ import (
 type Cause uint8
 
 const (
-	Finished       Cause = iota // both directions ended
+	ClientEnded    Cause = iota // both directions ended, the client's first
+	UpstreamEnded               // both directions ended, the server's first
 	ClientFailed                // the client reset the connection, or it broke down
 	UpstreamFailed              // the server did
 	Idle                        // no byte moved for the idle timeout
+	HalfClosedIdle              // nor, after one direction had ended, for the timeout that holds then
 )
 
 func (c Cause) String() string {
-	return [...]string{"finished", "client failed", "server failed", "idle"}[c]
+	return [...]string{"client ended", "server ended", "client failed", "server failed", "idle", "half-closed and idle"}[c]
 }
 
 // Bytes counts what was taken in from each side. It may be read from any
@@ -37,42 +39,50 @@ type Bytes struct {
 
 // Options say how pairs are run. Many pairs share one Options.
 type Options struct {
-	Idle  time.Duration // how long a pair may live without a byte either way; 0: forever
-	Moved *Bytes        // added to as bytes are moved
+	Idle       time.Duration // how long a pair may live without a byte either way; 0: forever
+	HalfClosed time.Duration // the same, from when one direction has ended; 0: as Idle
+	Moved      *Bytes        // added to as bytes are moved
 }
 
-// An Owner is told, on the loop, that its pair is over and both sockets are
-// closed. It is not told from within Start or Close.
+// An Owner is told, on the loop, what becomes of its pair, and not from within
+// Start or Close.
 type Owner interface {
+	// Answered: the first byte of the server's has come. The pair must not be
+	// closed from there.
+	Answered(p *Pair)
+	// Relayed: the pair is over and both sockets are closed.
 	Relayed(p *Pair, cause Cause)
 }
 
 // A Pair is a client and an upstream connection, each sent what the other sends.
-// Start brings the zero Pair to life.
+// Who sets them brings the Pair to life by Start.
 type Pair struct {
-	client, upstream direction
-	options          *Options
-	owner            Owner
-	lastMoved        time.Duration // when a byte was moved last, in the loop's time
-}
+	Client, Upstream *loop.Conn // set before Start, and left alone from then on
 
-// direction is one of the two sockets, as the source of what the other is sent.
-type direction struct {
-	*loop.Conn
-	other *loop.Conn
-	moved *atomic.Int64 // what it has sent
-	ended bool          // it has sent all it will send
+	options              *Options
+	owner                Owner
+	lastMoved            time.Duration // when a byte was moved last, or one direction ended, in the loop's time
+	toUpstream, toClient int64
+
+	clientEnded, upstreamEnded bool // has sent all it will send
+	first                      Cause
 }
 
 // Start begins to relay. It is called on the loop of both connections, and
-// nothing else may use them from then on.
-func (p *Pair) Start(client, upstream *loop.Conn, o *Options, owner Owner) {
+// nothing else may use these from then on. sent is how many bytes of the client's
+// were sent on already; what the upstream has not taken of them by now goes first.
+func (p *Pair) Start(o *Options, owner Owner, sent int) {
+	client, upstream := p.Client, p.Upstream
 	*p = Pair{
-		client:    direction{Conn: client, other: upstream, moved: &o.Moved.ToUpstream},
-		upstream:  direction{Conn: upstream, other: client, moved: &o.Moved.ToClient},
-		options:   o,
-		owner:     owner,
-		lastMoved: client.Loop().Now(),
+		Client:     client,
+		Upstream:   upstream,
+		options:    o,
+		owner:      owner,
+		lastMoved:  client.Loop().Now(),
+		toUpstream: int64(sent),
+	}
+	if sent > 0 {
+		o.Moved.ToUpstream.Add(int64(sent))
 	}
 	client.SetHandler(p)
 	upstream.SetHandler(p)
@@ -83,62 +93,91 @@ func (p *Pair) Start(client, upstream *loop.Conn, o *Options, owner Owner) {
 	}
 	client.SpliceTo(upstream)
 	upstream.SpliceTo(client)
-	client.Resume()
+	if upstream.Unsent() == 0 {
+		client.Resume()
+	}
 	upstream.Resume()
 }
+
+// Moved returns how many bytes were taken in from each side so far.
+func (p *Pair) Moved() (toUpstream, toClient int64) { return p.toUpstream, p.toClient }
 
 // Close ends the pair at once, without telling its owner; what is still unsent
 // is dropped.
 func (p *Pair) Close() {
-	p.client.Close()
-	p.upstream.Close()
+	p.Client.Close()
+	p.Upstream.Close()
 }
 
 // Data passes on what one side sent, and holds that side back until the other
 // has taken it.
 func (p *Pair) Data(c *loop.Conn, b []byte) {
-	d := p.from(c)
-	d.moved.Add(int64(len(b)))
-	d.other.Send(b)
-	p.passedOn(d)
+	to := p.count(c, len(b))
+	to.Send(b)
+	p.passedOn(c, to)
 }
 
 // Spliced does what Data does, for bytes that went to the other side already.
-func (p *Pair) Spliced(c *loop.Conn, n int) {
-	d := p.from(c)
-	d.moved.Add(int64(n))
-	p.passedOn(d)
+func (p *Pair) Spliced(c *loop.Conn, n int) { p.passedOn(c, p.count(c, n)) }
+
+// count counts what came in and returns where it goes.
+func (p *Pair) count(c *loop.Conn, n int) (to *loop.Conn) {
+	if c == p.Client {
+		p.toUpstream += int64(n)
+		p.options.Moved.ToUpstream.Add(int64(n))
+		return p.Upstream
+	}
+	if p.toClient == 0 {
+		p.owner.Answered(p)
+	}
+	p.toClient += int64(n)
+	p.options.Moved.ToClient.Add(int64(n))
+	return p.Client
 }
 
-func (p *Pair) passedOn(d *direction) {
-	if d.other.Broken() {
+func (p *Pair) passedOn(from, to *loop.Conn) {
+	if to.Broken() {
 		return // what goes nowhere does not keep the pair alive
 	}
-	p.lastMoved = d.Loop().Now()
-	if d.other.Unsent() > 0 {
-		d.Pause()
+	p.lastMoved = from.Loop().Now()
+	if to.Unsent() > 0 {
+		from.Pause()
 	}
 }
 
 // Sent lets the other side go on, after c has taken all that it had sent.
 func (p *Pair) Sent(c *loop.Conn) {
 	p.lastMoved = c.Loop().Now()
-	p.from(c).other.Resume()
+	p.other(c).Resume()
 	p.finish()
 }
 
-// Ended passes on the end of one direction; the other goes on.
+// Ended passes on the end of one direction; the other goes on, for as long as
+// bytes move in it.
 func (p *Pair) Ended(c *loop.Conn) {
-	d := p.from(c)
-	d.ended = true
-	d.other.CloseWrite()
+	if !p.clientEnded && !p.upstreamEnded {
+		p.firstEnded(c)
+	}
+	p.clientEnded = p.clientEnded || c == p.Client
+	p.upstreamEnded = p.upstreamEnded || c == p.Upstream
+	p.other(c).CloseWrite()
 	p.finish()
+}
+
+func (p *Pair) firstEnded(c *loop.Conn) {
+	if c == p.Upstream {
+		p.first = UpstreamEnded
+	}
+	p.lastMoved = c.Loop().Now()
+	if o := p.options; o.HalfClosed > 0 && (o.Idle == 0 || o.HalfClosed < o.Idle) {
+		p.Client.SetTimer(o.HalfClosed)
+	}
 }
 
 // Failed passes a reset on, at once.
 func (p *Pair) Failed(c *loop.Conn, err error) {
-	p.from(c).other.Abort()
-	if c == p.client.Conn {
+	p.other(c).Abort()
+	if c == p.Client {
 		p.owner.Relayed(p, ClientFailed)
 	} else {
 		p.owner.Relayed(p, UpstreamFailed)
@@ -148,13 +187,16 @@ func (p *Pair) Failed(c *loop.Conn, err error) {
 // Expired ends the pair if nothing has moved since the timer was set, and
 // otherwise waits for what is left: no timer is touched while bytes move.
 func (p *Pair) Expired(c *loop.Conn) {
-	left := p.options.Idle - (c.Loop().Now() - p.lastMoved)
-	if left > 0 {
+	limit, cause := p.options.Idle, Idle
+	if h := p.options.HalfClosed; h > 0 && (p.clientEnded || p.upstreamEnded) {
+		limit, cause = h, HalfClosedIdle
+	}
+	if left := limit - (c.Loop().Now() - p.lastMoved); left > 0 {
 		c.SetTimer(left)
 		return
 	}
 	p.Close()
-	p.owner.Relayed(p, Idle)
+	p.owner.Relayed(p, cause)
 }
 
 // Connected never comes: both sockets were connected at Start.
@@ -162,15 +204,15 @@ func (p *Pair) Connected(*loop.Conn, error) {}
 
 // finish ends the pair once both directions have ended and all was sent.
 func (p *Pair) finish() {
-	if p.client.ended && p.upstream.ended && p.client.Unsent() == 0 && p.upstream.Unsent() == 0 {
+	if p.clientEnded && p.upstreamEnded && p.Client.Unsent() == 0 && p.Upstream.Unsent() == 0 {
 		p.Close()
-		p.owner.Relayed(p, Finished)
+		p.owner.Relayed(p, p.first)
 	}
 }
 
-func (p *Pair) from(c *loop.Conn) *direction {
-	if c == p.client.Conn {
-		return &p.client
+func (p *Pair) other(c *loop.Conn) *loop.Conn {
+	if c == p.Client {
+		return p.Upstream
 	}
-	return &p.upstream
+	return p.Client
 }

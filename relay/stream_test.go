@@ -67,7 +67,7 @@ func (w *world) watch() (stop func() int) {
 		for {
 			done := make(chan struct{})
 			if !w.loop.Post(func() {
-				highest = max(highest, w.pair.client.Unsent(), w.pair.upstream.Unsent())
+				highest = max(highest, w.pair.Client.Unsent(), w.pair.Upstream.Unsent())
 				close(done)
 			}) {
 				return
@@ -113,7 +113,7 @@ func TestBothDirectionsAreExact(t *testing.T) {
 			if nUp != story.up || nDown != story.down || sentUp != gotUp || sentDown != gotDown {
 				t.Errorf("%d and %d bytes came, and the checksums are right: %v, %v", nUp, nDown, sentUp == gotUp, sentDown == gotDown)
 			}
-			w.wantOver(Finished)
+			w.wantOver(ClientEnded, UpstreamEnded)
 			w.wantMoved(story.up, story.down)
 		})
 	}
@@ -137,7 +137,7 @@ func TestBackPressureReachesTheOtherEnd(t *testing.T) {
 			t.Errorf("%d bytes came of %d", got, n)
 		}
 		other.Close()
-		w.wantOver(Finished)
+		w.wantOver(w.endedBy(actor))
 	})
 }
 
@@ -156,7 +156,7 @@ func TestOneEndLeavesTheOtherDirectionOpen(t *testing.T) {
 		w.wantGoingOn()
 		other.CloseWrite()
 		w.wantEnd(actor, io.EOF)
-		w.wantOver(Finished)
+		w.wantOver(w.endedBy(actor))
 		up, down := 10, 300*len(content)
 		if actor == w.upstream {
 			up, down = down, up
@@ -194,7 +194,7 @@ func TestTheEndComesWithTheLastBytes(t *testing.T) {
 						t.Fatalf("%d of %d bytes came, error %v", len(got), len(want), err)
 					}
 				}
-				w.wantOver(Finished)
+				w.wantOver(ClientEnded, UpstreamEnded)
 				w.wantMoved(len(want), len(want))
 			}
 		})
@@ -223,6 +223,6 @@ func TestTheServerMaySpeakFirst(t *testing.T) {
 	w.client.Close()
 	w.wantEnd(w.upstream, io.EOF)
 	w.upstream.Close()
-	w.wantOver(Finished)
+	w.wantOver(ClientEnded)
 	w.wantMoved(4, 11)
 }

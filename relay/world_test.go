@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -29,7 +30,7 @@ type world struct {
 	pair             Pair
 	moved            Bytes
 	causes           chan Cause
-	told             atomic.Int32
+	told, answered   atomic.Int32
 	options          Options
 }
 
@@ -39,6 +40,13 @@ func (w *world) Relayed(p *Pair, cause Cause) {
 	}
 	w.told.Add(1)
 	w.causes <- cause
+}
+
+func (w *world) Answered(p *Pair) {
+	if _, toClient := p.Moved(); p != &w.pair || toClient != 0 {
+		w.t.Error("told late, or of another pair")
+	}
+	w.answered.Add(1)
 }
 
 // prepare connects a pair; open has it begin.
@@ -59,7 +67,7 @@ func prepare(t testing.TB, idle time.Duration) (w *world, open func()) {
 	a, client := w.connect()
 	b, upstream := w.connect()
 	w.client, w.upstream = client, upstream
-	return w, func() { w.do(func() { w.pair.Start(a, b, &w.options, w) }) }
+	return w, func() { w.do(func() { w.pair.Client, w.pair.Upstream = a, b; w.pair.Start(&w.options, w, 0) }) }
 }
 
 func start(t testing.TB, idle time.Duration) *world {
@@ -130,17 +138,25 @@ func within[T any](t testing.TB, c <-chan T, complaint string) (v T) {
 	return v
 }
 
-// wantOver waits for the end of the pair.
-func (w *world) wantOver(cause Cause) {
+// wantOver waits for the end of the pair, by one of these causes.
+func (w *world) wantOver(causes ...Cause) {
 	w.t.Helper()
-	if got := within(w.t, w.causes, "the pair does not end"); got != cause {
-		w.t.Errorf("ended as %q, want %q", got, cause)
+	if got := within(w.t, w.causes, "the pair does not end"); !slices.Contains(causes, got) {
+		w.t.Errorf("ended as %q, want %q", got, causes)
 	}
 	w.do(func() {
 		if n := w.told.Load(); n != 1 {
 			w.t.Errorf("the owner was told %d times", n)
 		}
 	})
+}
+
+// endedBy returns the cause of a pair in which that peer was the first to end.
+func (w *world) endedBy(peer *net.TCPConn) Cause {
+	if peer == w.client {
+		return ClientEnded
+	}
+	return UpstreamEnded
 }
 
 func (w *world) wantGoingOn() {
@@ -157,6 +173,14 @@ func (w *world) wantMoved(toUpstream, toClient int) {
 	w.t.Helper()
 	if up, down := w.moved.ToUpstream.Load(), w.moved.ToClient.Load(); up != int64(toUpstream) || down != int64(toClient) {
 		w.t.Errorf("%d bytes to the server and %d to the client, want %d and %d", up, down, toUpstream, toClient)
+	}
+	w.do(func() {
+		if up, down := w.pair.Moved(); up != int64(toUpstream) || down != int64(toClient) {
+			w.t.Errorf("the pair counts %d bytes to the server and %d to the client, want %d and %d", up, down, toUpstream, toClient)
+		}
+	})
+	if n := w.answered.Load(); n != int32(min(toClient, 1)) {
+		w.t.Errorf("told of the first byte of %d %d times", toClient, n)
 	}
 }
 

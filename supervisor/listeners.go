@@ -2,10 +2,6 @@ package supervisor
 
 import (
 	"context"
-	"fmt"
-	"net"
-	"strings"
-	"time"
 
 	"fulcrum/config"
 	"fulcrum/httpproxy"
@@ -13,13 +9,10 @@ import (
 	"fulcrum/pool"
 )
 
-// checkSlack is how much longer than the timeout of a check a connection or
-// request waits for the first check result.
-const checkSlack = 500 * time.Millisecond
-
 // listener is a tcp or http listener with its config.
 type listener struct {
 	config *config.Listener
+	tcp    *l4.Listener // nil if it is an http listener
 	protocol
 }
 
@@ -33,50 +26,26 @@ type protocol interface {
 	Forget(s *pool.Server)
 }
 
-func (r *running) newListener(c *config.Listener) (*listener, error) {
-	p := r.pool(c.Pool)
-	if p == nil {
-		return nil, fmt.Errorf("pool %q does not exist", c.Pool)
-	}
-	var made protocol
-	var err error
+func (r *running) newListener(c *config.Listener) (made *listener, err error) {
+	l := &listener{config: c}
 	if c.Protocol == config.ProtocolTCP {
-		made, err = r.newTCP(c, p)
+		l.tcp, err = r.newTCP(c)
+		l.protocol = tcpListener{l.tcp}
 	} else {
-		made, err = r.newHTTP(c, p)
+		l.protocol, err = r.newHTTP(c)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return &listener{config: c, protocol: made}, nil
+	return l, nil
 }
 
-func (r *running) newTCP(c *config.Listener, p *poolInUse) (protocol, error) {
-	address, err := resolveListen(c.Address)
+func (r *running) newHTTP(c *config.Listener) (protocol, error) {
+	p, err := r.pool(c.Pool)
 	if err != nil {
 		return nil, err
 	}
-	l, err := l4.New(l4.Options{
-		Name:           c.Name,
-		Address:        address,
-		Pool:           p.Pool,
-		Loops:          r.loops,
-		IdleTimeout:    c.IdleTimeout,
-		ConnectTimeout: p.config.ConnectTimeout,
-		CheckWait:      p.config.Health.Timeout + checkSlack,
-		Logger:         r.log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return tcpListener{l}, nil
-}
-
-func (r *running) newHTTP(c *config.Listener, p *poolInUse) (protocol, error) {
-	// Multipath TCP would not let the listener be drained (loop.RefuseHandshakes).
-	var binding net.ListenConfig
-	binding.SetMultipathTCP(false)
-	socket, err := binding.Listen(context.Background(), "tcp", c.Address)
+	socket, err := listenOn(c.Address)
 	if err != nil {
 		return nil, err
 	}
@@ -87,8 +56,11 @@ func (r *running) newHTTP(c *config.Listener, p *poolInUse) (protocol, error) {
 		IdleTimeout:     c.IdleTimeout,
 		HeaderTimeout:   c.HeaderTimeout,
 		ConnectTimeout:  p.config.ConnectTimeout,
+		Keepalive:       p.config.TCPKeepalive,
+		UserTimeout:     p.config.TCPUserTimeout,
 		ResponseTimeout: p.config.ResponseTimeout,
-		CheckWait:       p.config.Health.Timeout + checkSlack,
+		CheckWait:       p.checkWait(),
+		QueueTimeout:    p.queueTimeout(),
 		Logger:          r.log,
 	})
 	if err != nil {
@@ -98,35 +70,8 @@ func (r *running) newHTTP(c *config.Listener, p *poolInUse) (protocol, error) {
 	return httpListener{proxy}, nil
 }
 
-type tcpListener struct{ *l4.Listener }
-
-func (l tcpListener) Forget(*pool.Server) {}
-
-func (l tcpListener) Address() string {
-	if a, ok := l.Listener.Address().(*net.UnixAddr); ok {
-		return unixPrefix + a.Name
-	}
-	return l.Listener.Address().String()
-}
-
 type httpListener struct{ *httpproxy.Proxy }
 
-func (l httpListener) Address() string          { return l.Addr().String() }
+func (l httpListener) Address() string          { return written(l.Addr()) }
 func (l httpListener) Stop(ctx context.Context) { l.Proxy.Stop(ctx) }
 func (l httpListener) Abandon()                 { l.Proxy.Stop(context.Background()) }
-
-// unixPrefix is what the address of a unix socket begins with in a config.
-const unixPrefix = "unix:"
-
-// resolveListen turns a listener's address into one to bind: "" as the host
-// means every address of the machine.
-func resolveListen(address string) (net.Addr, error) {
-	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
-		return &net.UnixAddr{Name: path, Net: "unix"}, nil
-	}
-	to, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
-		return nil, err // not to, which would be a nil in a net.Addr that is none
-	}
-	return to, nil
-}

@@ -2,12 +2,15 @@ package supervisor
 
 import (
 	"context"
+	"net"
+	"net/netip"
 	"strings"
 	"time"
 
 	"fulcrum/admin"
 	"fulcrum/config"
 	"fulcrum/pool"
+	"fulcrum/resolve"
 )
 
 // drainPoll is the time between two looks at whether a deleted server has finished.
@@ -24,41 +27,6 @@ type removal struct {
 	forced bool          // guarded by Supervisor.changes
 }
 
-// Pools returns every pool with its servers, in the order of the config.
-func (s *Supervisor) Pools() []admin.Pool {
-	pools := make([]admin.Pool, len(s.running.pools))
-	for i, p := range s.running.pools {
-		pools[i] = admin.Pool{Name: p.Name(), Algorithm: p.Algorithm(), Servers: []admin.Server{}}
-		for _, status := range p.Status() {
-			pools[i].Servers = append(pools[i].Servers, describe(status))
-		}
-	}
-	return pools
-}
-
-func describe(s pool.Status) admin.Server {
-	server := admin.Server{
-		Address:        s.Address,
-		Weight:         s.Weight,
-		MaxConnections: s.MaxConnections,
-		Healthy:        s.Health.Healthy,
-		Draining:       s.Draining,
-		Ready:          s.Ready,
-		Active:         s.Active,
-		Total:          s.Total,
-		Failures:       s.Failures,
-	}
-	if s.Health.Checked() {
-		server.LastCheck = &admin.Check{
-			Passed: s.Health.Passed,
-			Reason: s.Health.Reason,
-			At:     s.Health.At,
-			TookMS: float64(s.Health.Took.Microseconds()) / 1000,
-		}
-	}
-	return server
-}
-
 // Upload adds a server to a pool or updates it. One that is being deleted comes
 // back with its counts, as if new.
 func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created bool, poolName string, err error) {
@@ -66,11 +34,9 @@ func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created
 	if err != nil {
 		return false, "", err
 	}
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
-	defer cancel()
-	resolved, err := resolve(ctx, address)
+	spec, err := p.spec(ctx, address, r)
 	if err != nil {
-		return false, "", admin.Invalid("%v", err)
+		return false, "", err
 	}
 
 	s.changes.Lock()
@@ -87,14 +53,50 @@ func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created
 		s.removals[key].cancel()
 		delete(s.removals, key)
 	}
-	_, created = p.Upload(pool.ServerSpec{
+	_, created = p.Upload(spec)
+	p.reconcile()
+	return created || revived, p.Name(), nil
+}
+
+// spec returns what an upload asks for, once it is known that the server can be
+// connected to. One whose address is known already stays there: of several that
+// its name has, a second look-up might give another.
+func (p *poolInUse) spec(ctx context.Context, address string, r admin.UploadRequest) (pool.ServerSpec, error) {
+	spec := pool.ServerSpec{
 		Address:        address,
-		Resolved:       resolved,
 		Weight:         r.Weight,
 		MaxConnections: r.MaxConnections,
-	})
-	p.checker.Reconcile()
-	return created || revived, p.Name(), nil
+		Sources:        sourcesOf(p.config, p.configured(address)),
+	}
+	if known := p.Find(address); known != nil {
+		spec.Resolved = known.Resolved()
+	}
+	if spec.Resolved != nil {
+		return spec, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
+	defer cancel()
+	var err error
+	if spec.Resolved, err = resolve.Address(ctx, address); err != nil {
+		return spec, admin.Invalid("%v", err)
+	}
+	to, ok := spec.Resolved.(*net.TCPAddr)
+	if !ok || len(spec.Sources) == 0 {
+		return spec, nil
+	}
+	source, ip := spec.Sources[0], to.AddrPort().Addr().Unmap()
+	if source.Is4() != ip.Is4() {
+		return spec, admin.Invalid("server %q leads to %v, which is %s, but connections to it come from %v (source), which is %s",
+			address, ip, family(ip), source, family(source))
+	}
+	return spec, nil
+}
+
+func family(ip netip.Addr) string {
+	if ip.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // Delete drains a server and removes it from its pool once nothing is in flight
@@ -147,7 +149,7 @@ func (s *Supervisor) remove(ctx context.Context, p *poolInUse, server *pool.Serv
 		case <-tick.C:
 		}
 		if closing && ctx.Err() == nil {
-			s.running.closeServer(p, server)
+			s.running.closeServer(server)
 			closing = server.Active() > 0
 		}
 	}
@@ -162,7 +164,7 @@ func (s *Supervisor) removed(ctx context.Context, p *poolInUse, server *pool.Ser
 		return
 	}
 	delete(s.removals, serverKey{p.Name(), server.Address()})
-	p.checker.Reconcile()
+	p.reconcile()
 	for _, l := range s.running.listeners {
 		l.Forget(server)
 	}
@@ -180,11 +182,9 @@ func (s *Supervisor) cancelRemovals() {
 }
 
 // closeServer closes what is in flight on a server.
-func (r *running) closeServer(p *poolInUse, server *pool.Server) {
+func (r *running) closeServer(server *pool.Server) {
 	for _, l := range r.listeners {
-		if l.config.Pool == p.Name() {
-			l.CloseServer(server)
-		}
+		l.CloseServer(server)
 	}
 }
 

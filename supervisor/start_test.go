@@ -1,30 +1,17 @@
 package supervisor
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"net"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
-
-// noNames replaces name resolution: every lookup fails at once, or hangs.
-func noNames(t *testing.T, hang bool) {
-	before := net.DefaultResolver
-	t.Cleanup(func() { net.DefaultResolver = before })
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		if hang {
-			<-ctx.Done()
-		}
-		return nil, errors.New("no name server here")
-	}}
-}
 
 // descriptors returns how many files and sockets are open.
 func descriptors(t *testing.T) int {
@@ -39,58 +26,56 @@ func descriptors(t *testing.T) int {
 // freeAddress returns an address that was free a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l := listen(t)
-	defer l.Close()
-	return l.Addr().String()
+	return freeAddresses(t, 1)[0]
+}
+
+// freeAddresses returns several, none of them twice.
+func freeAddresses(t *testing.T, n int) (all []string) {
+	t.Helper()
+	for range n {
+		l := listen(t)
+		defer l.Close()
+		all = append(all, l.Addr().String())
+	}
+	return all
 }
 
 func TestEverythingOrNothing(t *testing.T) {
-	noNames(t, false)
-	for name, names := range map[string]bool{"ports": false, "ports and names": true} {
-		t.Run(name, func(t *testing.T) {
-			taken := []string{listen(t).Addr().String(), listen(t).Addr().String(), listen(t).Addr().String()}
-			free := []string{freeAddress(t), freeAddress(t)}
-			server := echo(t, "a")
-			if names {
-				server = "nowhere.example:80"
-			}
-			c := parse(t, someTaken, free[0], taken[0], taken[1], free[1], server, taken[2])
-			open := descriptors(t)
-			_, err := Start(c, quiet)
-			wantErr(t, err,
-				`listener "taken-tcp"`, taken[0],
-				`listener "taken-web"`, taken[1],
-				"admin", taken[2], "address already in use")
-			want := 3
-			if names {
-				wantErr(t, err, `pool "all": server "nowhere.example:80"`)
-				want++
-			}
-			if lines := strings.Split(err.Error(), "\n"); len(lines) != want+1 || !strings.Contains(lines[0], "problems") {
-				t.Errorf("%d lines: %s", len(lines), err)
-			}
-			if !errors.Is(err, syscall.EADDRINUSE) {
-				t.Errorf("the cause cannot be told: %v", err)
-			}
-			for _, address := range free {
-				l, err := net.Listen("tcp", address)
-				if err != nil {
-					t.Errorf("left bound: %v", err)
-					continue
-				}
-				l.Close()
-			}
-			if now := descriptors(t); now != open {
-				t.Errorf("%d descriptors open, %d before", now, open)
-			}
-		})
+	taken := []string{listen(t).Addr().String(), listen(t).Addr().String(), listen(t).Addr().String()}
+	free := freeAddresses(t, 2)
+	nowhere := filepath.Join(t.TempDir(), "none", "access.log")
+	c := parse(t, someTaken, free[0], taken[0], nowhere, taken[1], free[1], echo(t, "a"), taken[2])
+	open := descriptors(t)
+	_, err := Start(c, quiet)
+	wantErr(t, err,
+		`listener "taken-tcp"`, taken[0],
+		`listener "no-log"`, nowhere, "no such file or directory",
+		`listener "taken-web"`, taken[1],
+		"admin", taken[2], "address already in use")
+	if lines := strings.Split(err.Error(), "\n"); len(lines) != 4+1 || !strings.Contains(lines[0], "problems") {
+		t.Errorf("%d lines: %s", len(lines), err)
+	}
+	if !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("the cause cannot be told: %v", err)
+	}
+	for _, address := range free {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			t.Errorf("left bound: %v", err)
+			continue
+		}
+		l.Close()
+	}
+	if now := descriptors(t); now != open {
+		t.Errorf("%d descriptors open, %d before", now, open)
 	}
 }
 
 const someTaken = `{
   "listeners": [
     {"name": "free-tcp",  "protocol": "tcp",  "address": %q, "pool": "all"},
-    {"name": "taken-tcp", "protocol": "tcp",  "address": %q, "pool": "all"},
+    {"name": "taken-tcp", "protocol": "tcp",  "address": %q, "pool": "all", "access_log": "stderr"},
+    {"name": "no-log",    "protocol": "tcp",  "address": "127.0.0.1:0", "pool": "all", "access_log": %q},
     {"name": "taken-web", "protocol": "http", "address": %q, "pool": "all"},
     {"name": "free-web",  "protocol": "http", "address": %q, "pool": "all"}],
   "pools": [{"name": "all", "servers": [%q]}],
@@ -170,50 +155,5 @@ func TestClientsThatComeBeforeTheFirstCheck(t *testing.T) {
 		if name := dial(t, w.address("echo")).say("early"); name != "a" {
 			t.Errorf("%q answered", name)
 		}
-	}
-}
-
-func TestHostNames(t *testing.T) {
-	_, port, _ := net.SplitHostPort(echo(t, "a"))
-	w := start(t, onePool, quoted("LOCALHOST:"+port), "1s")
-	w.ready("localhost:" + port)
-	if name := dial(t, w.address("echo")).say("hello"); name != "a" {
-		t.Errorf("%q answered", name)
-	}
-	w.delete("http://Localhost:"+port, true)
-	w.gone("localhost:" + port)
-}
-
-func TestNamesThatDoNotResolve(t *testing.T) {
-	noNames(t, false)
-	_, err := Start(parse(t, `{
-	  "listeners": [{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "one"}],
-	  "pools": [{"name": "one", "servers": ["a.example:1", "127.0.0.1:2"]}, {"name": "two", "servers": ["b.example:3"]}]}`), quiet)
-	wantErr(t, err, "2 problems\n", `pool "one": server "a.example:1": `, `pool "two": server "b.example:3": `, "no name server here")
-}
-
-// A name server that does not answer holds up an upload only as long as its
-// client waits, and nobody else.
-func TestNameServerThatHangs(t *testing.T) {
-	noNames(t, true)
-	a := echo(t, "a")
-	w := start(t, onePool, quoted(a), "1s")
-	ctx, cancel := context.WithCancel(t.Context())
-	uploaded := make(chan error, 1)
-	go func() {
-		_, _, err := w.Upload(ctx, uploadRequest("slow.example:80"))
-		uploaded <- err
-	}()
-	w.delete(a, false)
-	w.gone(a)
-	cancel()
-	select {
-	case err := <-uploaded:
-		wantErr(t, err, `server "slow.example:80"`)
-	case <-time.After(patience):
-		t.Fatal("the upload does not end")
-	}
-	if w.server("slow.example:80") != nil {
-		t.Error("uploaded although it did not resolve")
 	}
 }

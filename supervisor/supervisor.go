@@ -3,9 +3,10 @@
 // http listeners, event loops and the admin listener.
 //
 // Configuration becomes running state in three steps. Prepare does everything
-// that can fail (resolve, bind) and on any problem undoes it and reports all
-// problems at once; commit sets what was prepared going and cannot fail; retire
-// lets what is to go finish its work. Start prepares and commits, Stop retires.
+// that can fail (bind, open logs, make loops) and on any problem undoes it and
+// reports all problems at once; commit sets what was prepared going and cannot
+// fail; retire lets what is to go finish its work. Start prepares and commits,
+// Stop retires.
 package supervisor
 
 import (
@@ -64,25 +65,10 @@ func (s *Supervisor) Stop(ctx context.Context) {
 	})
 }
 
-// Listener is a listener as it runs.
-type Listener struct {
-	Name, Protocol, Pool string
-	Address              string // as bound: with the port that was picked for port 0
-}
-
-// Listeners returns the running listeners in the order of the config.
-func (s *Supervisor) Listeners() []Listener {
-	all := make([]Listener, len(s.running.listeners))
-	for i, l := range s.running.listeners {
-		all[i] = Listener{l.config.Name, l.config.Protocol, l.config.Pool, l.Address()}
-	}
-	return all
-}
-
 // AdminAddress returns the address of the admin listener, "" if there is none.
 func (s *Supervisor) AdminAddress() string {
 	if s.running.admin == nil {
 		return ""
 	}
-	return s.running.admin.Addr().String()
+	return written(s.running.admin.Addr())
 }

@@ -107,6 +107,12 @@ func listen(t *testing.T) net.Listener {
 func echo(t *testing.T, name string) (address string) {
 	t.Helper()
 	l := listen(t)
+	serveEcho(t, l, name)
+	return l.Addr().String()
+}
+
+// serveEcho is that server until the test ends.
+func serveEcho(t *testing.T, l net.Listener, name string) {
 	var all sync.WaitGroup
 	t.Cleanup(func() { l.Close(); all.Wait() })
 	all.Go(func() {
@@ -125,7 +131,6 @@ func echo(t *testing.T, name string) (address string) {
 			})
 		}
 	})
-	return l.Addr().String()
 }
 
 // web is an http server that answers by its name; a request for /held waits in
@@ -178,7 +183,17 @@ type talk struct {
 
 func dial(t *testing.T, address string) *talk {
 	t.Helper()
-	conn, err := net.DialTimeout("tcp", address, patience)
+	return dialOver(t, "tcp", address)
+}
+
+func dialUnix(t *testing.T, path string) *talk {
+	t.Helper()
+	return dialOver(t, "unix", path)
+}
+
+func dialOver(t *testing.T, network, address string) *talk {
+	t.Helper()
+	conn, err := net.DialTimeout(network, address, patience)
 	if err != nil {
 		t.Fatal(err)
 	}

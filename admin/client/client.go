@@ -1,5 +1,5 @@
-// Package client speaks to the admin listener of a running balancer: it lists,
-// uploads and deletes servers.
+// Package client speaks to the admin listener of a running balancer: it lists
+// listeners and servers, and uploads and deletes servers.
 //
 // A Client holds no connection between calls and needs no closing. Each call
 // ends within ten seconds or when its context does. What goes wrong is one of
@@ -42,27 +42,46 @@ func (e *Error) Error() string {
 
 // A Client speaks to one admin listener. It may be used from many goroutines.
 type Client struct {
-	host string
-	http *http.Client
+	address string // for messages
+	host    string // of requests
+	http    *http.Client
 }
 
-// New returns a client for the admin listener at address, host:port or
-// http://host:port. Without a host it is this machine's loopback address.
+const (
+	unixPrefix = "unix:"
+	allowed    = "use host:port, http://host:port or unix:/absolute/path"
+)
+
+// New returns a client for the admin listener at address, host:port,
+// http://host:port or unix:/absolute/path. Without a host it is this machine's
+// loopback address.
 func New(address string) (*Client, error) {
-	host, err := hostPort(address)
-	if err != nil {
-		return nil, err
+	// No proxy from the environment: an admin listener is reached directly.
+	transport := &http.Transport{DisableKeepAlives: true}
+	host := "localhost"
+	path, unix := strings.CutPrefix(address, unixPrefix)
+	switch {
+	case unix && strings.HasPrefix(path, "/"):
+		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		}
+	case unix && strings.Contains(path, "/"):
+		return nil, fmt.Errorf("admin address %q has no absolute path; %s", address, allowed)
+	default:
+		var err error
+		if host, err = hostPort(address); err != nil {
+			return nil, err
+		}
+		address = host
 	}
-	return &Client{host: host, http: &http.Client{
-		// No proxy from the environment: an admin listener is reached directly.
-		Transport:     &http.Transport{DisableKeepAlives: true},
+	return &Client{address: address, host: host, http: &http.Client{
+		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       timeout,
 	}}, nil
 }
 
 func hostPort(address string) (string, error) {
-	const allowed = "use host:port or http://host:port"
 	rest, found := strings.CutPrefix(address, "http://")
 	if !found && strings.Contains(address, "://") {
 		return "", fmt.Errorf("admin address %q is not http; %s", address, allowed)
@@ -88,6 +107,13 @@ func (c *Client) List(ctx context.Context) ([]admin.Pool, error) {
 	var answer admin.ServersAnswer
 	err := c.call(ctx, http.MethodGet, "/servers", nil, nil, &answer)
 	return answer.Pools, err
+}
+
+// Listeners returns every listener.
+func (c *Client) Listeners(ctx context.Context) ([]admin.ListenerInfo, error) {
+	var answer admin.ListenersAnswer
+	err := c.call(ctx, http.MethodGet, "/listeners", nil, nil, &answer)
+	return answer.Listeners, err
 }
 
 // Upload adds a server or updates it. A Weight of 0 means 1.
@@ -120,7 +146,7 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 	target := url.URL{Scheme: "http", Host: c.host, Path: path, RawQuery: query.Encode()}
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("admin address %q is not valid: %w", c.host, err)
+		return fmt.Errorf("admin address %q is not valid: %w", c.address, err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
@@ -135,13 +161,13 @@ func (c *Client) call(ctx context.Context, method, path string, query url.Values
 		return c.unreached(err)
 	}
 	if len(text) > maxAnswer {
-		return fmt.Errorf("the answer of %s is larger than %d bytes", c.host, maxAnswer)
+		return fmt.Errorf("the answer of %s is larger than %d bytes", c.address, maxAnswer)
 	}
 	if response.StatusCode/100 != 2 {
 		return c.refused(response.StatusCode, text)
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
-		return fmt.Errorf("%s does not answer like an admin listener: %w", c.host, err)
+		return fmt.Errorf("%s does not answer like an admin listener: %w", c.address, err)
 	}
 	return nil
 }
@@ -155,12 +181,12 @@ func (c *Client) unreached(err error) error {
 	switch {
 	case errors.Is(err, context.Canceled):
 		return err
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return fmt.Errorf("no admin listener answers at %s: %w", c.host, err)
+	case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOENT):
+		return fmt.Errorf("no admin listener answers at %s: %w", c.address, err)
 	case errors.As(err, &timedOut) && timedOut.Timeout():
-		return fmt.Errorf("the admin listener at %s did not answer in time: %w", c.host, err)
+		return fmt.Errorf("the admin listener at %s did not answer in time: %w", c.address, err)
 	}
-	return fmt.Errorf("no answer from the admin listener at %s: %w", c.host, err)
+	return fmt.Errorf("no answer from the admin listener at %s: %w", c.address, err)
 }
 
 // refused turns a status other than 2xx into an *Error when the body is an
@@ -168,7 +194,7 @@ func (c *Client) unreached(err error) error {
 func (c *Client) refused(status int, text []byte) error {
 	var body admin.ErrorAnswer
 	if json.Unmarshal(text, &body) != nil || body.Error == "" {
-		return fmt.Errorf("%s does not answer like an admin listener: status %d", c.host, status)
+		return fmt.Errorf("%s does not answer like an admin listener: status %d", c.address, status)
 	}
 	return &Error{Status: status, Message: body.Error}
 }

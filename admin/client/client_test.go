@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -33,8 +34,14 @@ var pools = []admin.Pool{{Name: "web", Algorithm: "round_robin", Servers: []admi
 	LastCheck: &admin.Check{Passed: true, Reason: "status 200", At: time.Unix(1, 5).UTC(), TookMS: 0.25},
 }}}}
 
-func (f *fake) Pools() []admin.Pool   { return pools }
-func (f *fake) Ready() (bool, string) { return true, "" }
+var listeners = []admin.ListenerInfo{{
+	Name: "db", Protocol: "tcp", Address: "127.0.0.1:5432", Pool: "db", IO: "epoll", Routes: []admin.Route{{SNI: "a.example", Pool: "db"}},
+	TCP: &admin.Traffic{Accepted: 2, ToClient: 1 << 50, Ends: map[string]int64{"idle": 2}, Connect: admin.Durations{Count: 2, P50MS: 0.5, P99MS: 1}},
+}}
+
+func (f *fake) Pools() []admin.Pool             { return pools }
+func (f *fake) Listeners() []admin.ListenerInfo { return listeners }
+func (f *fake) Ready() (bool, string)           { return true, "" }
 
 func (f *fake) Upload(_ context.Context, r admin.UploadRequest) (bool, string, error) {
 	f.mu.Lock()
@@ -53,7 +60,12 @@ func (f *fake) Delete(_ context.Context, r admin.DeleteRequest) (string, error) 
 // serve runs an admin listener and returns its address.
 func serve(t *testing.T, c admin.Controller) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	return serveOn(t, c, "tcp", "127.0.0.1:0")
+}
+
+func serveOn(t *testing.T, c admin.Controller, network, address string) string {
+	t.Helper()
+	listener, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,6 +108,9 @@ func TestListUploadDelete(t *testing.T) {
 		c := client(t, written)
 		if got, err := c.List(t.Context()); err != nil || !reflect.DeepEqual(got, pools) {
 			t.Errorf("List: %+v, %v", got, err)
+		}
+		if got, err := c.Listeners(t.Context()); err != nil || !reflect.DeepEqual(got, listeners) {
+			t.Errorf("Listeners: %+v, %v", got, err)
 		}
 		uploaded, err := c.Upload(t.Context(), admin.UploadRequest{Server: "http://127.0.0.1:9003", MaxConnections: 7})
 		if want := (admin.UploadAnswer{Pool: "web", Server: "http://127.0.0.1:9003", Created: true}); err != nil || uploaded != want {
@@ -143,6 +158,22 @@ func TestNobodyThere(t *testing.T) {
 	_, err = client(t, address).List(t.Context())
 	if _, ok := errors.AsType[*Error](err); ok || err == nil || !strings.HasPrefix(err.Error(), "no admin listener answers at "+address) {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestUnixSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "admin.sock")
+	c := client(t, "unix:"+path)
+	if _, err := c.List(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "no admin listener answers at unix:"+path) {
+		t.Errorf("nobody there: got %v", err)
+	}
+	serveOn(t, &fake{}, "unix", path)
+	if got, err := c.List(t.Context()); err != nil || !reflect.DeepEqual(got, pools) {
+		t.Errorf("List: %+v, %v", got, err)
+	}
+	uploaded, err := c.Upload(t.Context(), admin.UploadRequest{Server: "unix:/run/app.sock"})
+	if want := (admin.UploadAnswer{Pool: "web", Server: "unix:/run/app.sock", Created: true}); err != nil || uploaded != want {
+		t.Errorf("Upload: %+v, %v", uploaded, err)
 	}
 }
 
@@ -216,7 +247,7 @@ func TestAddresses(t *testing.T) {
 		"http://[::1]:99/": "[::1]:99",
 		"lb.example:80":    "lb.example:80",
 	} {
-		if c, err := New(written); err != nil || c.host != want {
+		if c, err := New(written); err != nil || c.host != want || c.address != want {
 			t.Errorf("%q: %+v, %v", written, c, err)
 		}
 	}
@@ -230,6 +261,8 @@ func TestAddresses(t *testing.T) {
 		"http://user:x@a:1":     "too many colons",
 		"http://user@a:1":       "not a bare address",
 		"http://a/servers?b=:1": "not a bare address",
+		"unix:run/a.sock":       "has no absolute path; use host:port, http://host:port or unix:/absolute/path",
+		"unix:":                 "1 to 65535",
 	} {
 		if _, err := New(written); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", written, err, says)

@@ -1,0 +1,196 @@
+package httpproxy
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fulcrum/pool"
+)
+
+// listenUnix returns a listener on a unix socket and its path.
+func listenUnix(t *testing.T) (net.Listener, string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "a.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, path
+}
+
+// telling is an http server on a unix socket that answers by what it was asked.
+func telling(t *testing.T) (path string) {
+	t.Helper()
+	l, path := listenUnix(t)
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		fmt.Fprintf(w, "%s %q %s", r.Host, r.Header["X-Forwarded-For"], body)
+	}))
+	s.Listener.Close()
+	s.Listener = l
+	s.Start()
+	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
+	return path
+}
+
+func (w *world) addSpec(spec pool.ServerSpec) *pool.Server {
+	s, _ := w.pool.Upload(spec)
+	w.pool.SetHealth(s, pool.Health{Healthy: true, At: time.Now()})
+	return s
+}
+
+func overUnix(path string) pool.ServerSpec {
+	return pool.ServerSpec{Address: "unix:" + path, Resolved: &net.UnixAddr{Net: "unix", Name: path}}
+}
+
+// A server may be a unix socket, and its connections are kept like others. A
+// path is no Host.
+func TestAServerOnAUnixSocket(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, nil)
+	w.addSpec(overUnix(telling(t)))
+	for range 3 {
+		resp, err := w.http.Post("http://"+w.addr+"/", "text/plain", strings.NewReader("body"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, _ := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if want := w.addr + ` ["127.0.0.1"] body`; string(body) != want {
+			t.Errorf("got %d %q, want %q", resp.StatusCode, body, want)
+		}
+	}
+	r := w.dial()
+	r.send("GET / HTTP/1.0\r\n\r\n")
+	if resp, body, err := r.response("GET"); err != nil || resp.StatusCode != 200 || body != `localhost ["127.0.0.1"] ` {
+		t.Errorf("without a Host: got %v %q, error %v", resp, body, err)
+	}
+	w.idle()
+}
+
+// hiding is a listener whose file goes before its queue is emptied.
+type hiding struct {
+	*net.UnixListener
+	path string
+}
+
+func (h hiding) RemoveFile() { os.Remove(h.path) }
+
+// Clients may come over a unix socket. They have no address to pass on, and a
+// stop leaves nothing for new ones to find.
+func TestClientsOnAUnixSocket(t *testing.T) {
+	t.Parallel()
+	l, path := listenUnix(t)
+	l.(*net.UnixListener).SetUnlinkOnClose(false)
+	w := newWorld(t, func(o *Options) { o.Listener.Close(); o.Listener = hiding{l.(*net.UnixListener), path} })
+	w.addSpec(overUnix(telling(t)))
+	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", path)
+	}}
+	ask := &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	resp, err := ask.Get("http://web.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if string(body) != "web.example [] " {
+		t.Errorf("got %d %q", resp.StatusCode, body)
+	}
+	if err := w.proxy.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); !os.IsNotExist(err) {
+		t.Errorf("the file is left behind: %v", err)
+	}
+}
+
+// Each of a server's source addresses is used in its turn.
+func TestSources(t *testing.T) {
+	t.Parallel()
+	addr := origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Connection", "close")
+		io.WriteString(w, r.RemoteAddr[:strings.IndexByte(r.RemoteAddr, ':')])
+	})
+	w := newWorld(t, nil)
+	sources := []netip.Addr{netip.MustParseAddr("127.0.0.2"), netip.MustParseAddr("127.0.0.3")}
+	w.addSpec(pool.ServerSpec{Address: addr, Resolved: mustAddr(addr), Sources: sources})
+	for i := range 4 {
+		if _, from := w.get("/"); from != sources[i%2].String() {
+			t.Errorf("request %d came from %s", i, from)
+		}
+	}
+}
+
+// options returns what is set on the sockets of kept connections.
+func (us *upstreams) options(t *testing.T, options ...[2]int) (values []int) {
+	t.Helper()
+	us.mu.Lock()
+	defer us.mu.Unlock()
+	for _, set := range us.servers {
+		for u := range set.open {
+			raw, err := u.conn.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) {
+				for _, o := range options {
+					value, _ := unix.GetsockoptInt(int(fd), o[0], o[1])
+					values = append(values, value)
+				}
+			})
+		}
+	}
+	return values
+}
+
+func TestSocketOptionsTowardsServers(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		keepalive, userTimeout time.Duration
+		want                   string
+	}{{0, 0, "0 0"}, {7 * time.Second, 1500 * time.Millisecond, "1 1500 7 7 3"}} {
+		w := newWorld(t, func(o *Options) { o.Keepalive, o.UserTimeout = c.keepalive, c.userTimeout },
+			origin(t, func(http.ResponseWriter, *http.Request) {}))
+		w.get("/")
+		w.idle()
+		wanted := [][2]int{{unix.SOL_SOCKET, unix.SO_KEEPALIVE}, {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT},
+			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL}, {unix.IPPROTO_TCP, unix.TCP_KEEPCNT}}
+		got := w.proxy.upstreams.options(t, wanted[:len(strings.Fields(c.want))]...)
+		if text := strings.Trim(fmt.Sprint(got), "[]"); text != c.want {
+			t.Errorf("%v, %v: set %s, want %s", c.keepalive, c.userTimeout, text, c.want)
+		}
+	}
+}
+
+// A name that is not resolved is a failure to connect. Once it leads elsewhere
+// the connections to where it led before are not used again.
+func TestWhereANameLeads(t *testing.T) {
+	t.Parallel()
+	one := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "one") })
+	two := origin(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "two") })
+	w := newWorld(t, nil)
+	s := w.addSpec(pool.ServerSpec{Address: "app.example:80"})
+	if resp, body := w.get("/"); resp.StatusCode != 502 {
+		t.Errorf("not resolved: got %d %q", resp.StatusCode, body)
+	}
+	for _, step := range []struct{ to, want string }{{one, "one"}, {one, "one"}, {two, "two"}, {one, "one"}} {
+		w.pool.SetResolved(s, mustAddr(step.to))
+		if _, body := w.get("/"); body != step.want {
+			t.Errorf("leads to %s: %q answered, want %q", step.to, body, step.want)
+		}
+		w.idle()
+	}
+}

@@ -1,0 +1,142 @@
+package l4
+
+import (
+	"errors"
+	"net/netip"
+	"time"
+
+	"fulcrum/l4/clienthello"
+	"fulcrum/loop"
+	"fulcrum/proxyproto"
+)
+
+var errLate = errors.New("it did not come in time")
+
+// identifies reports whether the address of every client is asked for.
+func (w *worker) identifies() bool {
+	o := &w.parent.options
+	return o.AccessLog != nil || o.MaxPerClient > 0 || len(o.AcceptProxy) > 0 || w.debugs()
+}
+
+// fromProxy reports whether a client with that address must begin with a PROXY
+// header.
+func (o *Options) fromProxy(client netip.AddrPort) bool {
+	for _, network := range o.AcceptProxy {
+		if network.Contains(client.Addr()) {
+			return true
+		}
+	}
+	return false
+}
+
+// await reads from the client until the header, or the hello, is there.
+func (s *session) await(what stage) {
+	s.stage = what
+	s.pair.Client.SetTimer(s.prefaceTimeout())
+	s.pair.Client.Resume()
+	s.preface()
+}
+
+func (s *session) prefaceTimeout() time.Duration {
+	if s.stage == awaitsHeader {
+		return s.worker.parent.options.AcceptProxyTimeout
+	}
+	return s.worker.parent.options.HelloTimeout
+}
+
+// Data keeps what a client sends before it is relayed. The parsers, which
+// refuse what is longer than they need, bound how much that is.
+func (s *session) Data(_ *loop.Conn, b []byte) {
+	d := s.detail()
+	d.read = append(d.read, b...)
+	s.preface()
+}
+
+// preface looks whether what was read is enough to go on.
+func (s *session) preface() {
+	switch {
+	case len(s.detail().read) == 0:
+	case s.stage == awaitsHeader:
+		s.readHeader()
+	case s.stage == awaitsHello:
+		s.readHello()
+	}
+}
+
+func (s *session) readHeader() {
+	d := s.details
+	h, n, err := proxyproto.Parse(d.read)
+	switch {
+	case errors.Is(err, proxyproto.ErrIncomplete):
+		return
+	case err != nil:
+		s.end(BadHeader, err)
+		return
+	}
+	d.read = d.read[n:]
+	if !h.Local && h.Source.IsValid() && h.Destination.IsValid() {
+		d.client, d.destination = h.Source, h.Destination
+	}
+	s.identified()
+}
+
+func (s *session) readHello() {
+	name, err := clienthello.ServerName(s.details.read)
+	to := s.worker.parent.routes.otherwise
+	switch {
+	case errors.Is(err, clienthello.ErrIncomplete):
+		return
+	case errors.Is(err, clienthello.ErrNotTLS) && to != nil:
+	case err != nil:
+		s.end(NoHello, err)
+		return
+	default:
+		s.details.name = name
+		to = s.worker.parent.routes.find(name)
+	}
+	s.goTo(to)
+}
+
+// Ended: the client has no more to say, and what it said is not enough.
+func (s *session) Ended(*loop.Conn) {
+	switch {
+	case len(s.detail().read) == 0:
+		s.end(ClientClosed, nil)
+	case s.stage == awaitsHeader:
+		s.end(BadHeader, proxyproto.ErrIncomplete)
+	default:
+		s.end(NoHello, clienthello.ErrIncomplete)
+	}
+}
+
+// sendPreface sends the server what comes before what is relayed, and returns
+// how much of it is the client's. The upstream keeps what it cannot pass on yet.
+func (s *session) sendPreface() (ofClient int) {
+	b := s.worker.scratch[:0]
+	if v := s.to.SendProxy; v != 0 {
+		source, destination := s.addresses()
+		b = proxyproto.Append(b, v, source, destination)
+	}
+	if d := s.details; d != nil {
+		ofClient = len(d.read)
+		b = append(b, d.read...)
+		d.read = nil
+	}
+	s.pair.Upstream.Send(b)
+	s.worker.scratch = b
+	return ofClient
+}
+
+// addresses returns those of the client and of what it connected to.
+func (s *session) addresses() (source, destination netip.AddrPort) {
+	if d := s.details; d != nil {
+		source, destination = d.client, d.destination
+	}
+	if !source.IsValid() {
+		source = s.pair.Client.RemoteAddr()
+	}
+	if !destination.IsValid() {
+		destination = s.pair.Client.LocalAddr()
+	}
+	return source, destination
+}
