@@ -15,6 +15,7 @@ type details struct {
 	read        []byte         // what it has sent, until it is relayed
 	tried       *pool.Tried    // the servers that could not be connected to; nil: none
 	waiter      *pool.Waiter   // while it stands in the pool's queue
+	waited      bool           // has stood there: the pool may still call on it
 }
 
 // detail returns the session's details, which may be new.

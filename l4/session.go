@@ -120,7 +120,7 @@ func (s *session) queue(stage stage, limit time.Duration) {
 		}
 	}
 	d := s.detail()
-	d.waiter = w
+	d.waiter, d.waited = w, true
 	if err := s.to.Pool.Await(w); err != nil {
 		d.waiter = nil
 		s.refuse(err)
@@ -182,6 +182,10 @@ func (s *session) connectFailed(err error) {
 		s.worker.exhausted(err)
 		s.end(NoResources, err)
 		return
+	}
+	if s.pair.Upstream != nil {
+		s.pair.Upstream.Recycle()
+		s.pair.Upstream = nil
 	}
 	server := s.lease.Server()
 	if log := s.debugLog(); log != nil {
@@ -260,6 +264,7 @@ func (s *session) end(cause Cause, why error) {
 	s.record(cause)
 	s.settle(cause)
 	s.worker.remove(s)
+	s.worker.recycle(s)
 }
 
 // settle counts the end and gives back what the session was counted on.

@@ -10,6 +10,8 @@ import (
 	"fulcrum/pool"
 )
 
+const spareSessions = 1024 // kept by a worker
+
 // worker is a listener's part on one loop: its listening socket and the sessions
 // of the connections that came in by it. All of it belongs to the loop but for
 // the counters, which the loop alone writes, and servers.
@@ -18,6 +20,7 @@ type worker struct {
 	loop     *loop.Loop
 	port     *loop.Listener // nil before it listens and after it has stopped
 	sessions *session       // the newest; they are linked
+	spare    []*session     // over, to be used again
 	scratch  []byte         // for what is put together and used up at once
 	finished chan struct{}  // closed when the socket and all sessions are
 	warnedAt time.Duration  // when exhausted last said so, in the loop's time
@@ -70,7 +73,8 @@ func (w *worker) resume() {
 // Accepted begins a session.
 func (w *worker) Accepted(c *loop.Conn) {
 	w.accepted.Add(1)
-	s := &session{worker: w, began: w.loop.Now()}
+	s := w.newSession()
+	s.worker, s.began = w, w.loop.Now()
 	s.pair.Client = c
 	c.SetHandler(s)
 	w.add(s)
@@ -128,6 +132,30 @@ func (w *worker) remove(s *session) {
 		s.next.prev = s.prev
 	}
 	w.finish()
+}
+
+func (w *worker) newSession() *session {
+	n := len(w.spare)
+	if n == 0 {
+		return new(session)
+	}
+	s := w.spare[n-1]
+	w.spare = w.spare[:n-1]
+	*s = session{}
+	return s
+}
+
+// recycle gives back the connections of a session that is over, and keeps the
+// session for another one. It stays as it is until then: whoever has just ended
+// it may still look at it.
+func (w *worker) recycle(s *session) {
+	s.pair.Client.Recycle()
+	if s.pair.Upstream != nil {
+		s.pair.Upstream.Recycle()
+	}
+	if len(w.spare) < spareSessions && (s.details == nil || !s.details.waited) {
+		w.spare = append(w.spare, s)
+	}
 }
 
 // exhausted warns, not too often, that this machine cannot open connections.
