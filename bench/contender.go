@@ -31,21 +31,27 @@ var peers = []string{haproxy, nginx}
 type contender struct {
 	Name   string
 	Binary string // of fulcrum, otherwise empty
+	IO     string // what fulcrum is told to work by; "": what it chooses
 }
 
 // serves reports whether it can be measured in a scenario.
 func (c contender) serves(sc scenario) bool {
-	switch c.Name {
-	case reverseProxy:
+	switch {
+	case c.Name == reverseProxy:
 		return sc.Protocol == "http"
-	case direct:
+	case c.Name == direct:
 		return sc.Load != idleLoad // it has no process to look at
+	case c.IO != "":
+		return sc.Protocol == "tcp" // http does without loops
 	}
 	return true
 }
 
-// parseFulcrum reads the --fulcrum flag, [NAME=]FILE: a name tells two binaries
-// apart that are measured in one run.
+// ios are what fulcrum can be told to work by.
+var ios = []string{"epoll", "io_uring"}
+
+// parseFulcrum reads the --fulcrum flag, [NAME[:IO]=]FILE: a name tells two
+// binaries apart that are measured in one run.
 func parseFulcrum(flag string) (contender, error) {
 	name, file, named := strings.Cut(flag, "=")
 	if !named {
@@ -55,6 +61,10 @@ func parseFulcrum(flag string) (contender, error) {
 	if slices.Contains(taken, name) || strings.ContainsAny(name, " |,") {
 		return contender{}, fmt.Errorf("--fulcrum %q: the name must not be one of %q or hold a space, comma or bar", flag, taken)
 	}
+	_, io, told := strings.Cut(name, ":")
+	if told && !slices.Contains(ios, io) {
+		return contender{}, fmt.Errorf("--fulcrum %q: it cannot be told to work by %q; use one of %q", flag, io, ios)
+	}
 	path, err := filepath.Abs(file)
 	if err != nil {
 		return contender{}, fmt.Errorf("--fulcrum %q: %w", flag, err)
@@ -62,7 +72,7 @@ func parseFulcrum(flag string) (contender, error) {
 	if _, err := exec.LookPath(path); err != nil {
 		return contender{}, fmt.Errorf("--fulcrum %q: %w", flag, err)
 	}
-	return contender{Name: name, Binary: path}, nil
+	return contender{Name: name, Binary: path, IO: io}, nil
 }
 
 // A site is where a proxy is put for one measurement, and what its config needs.
@@ -76,6 +86,7 @@ type site struct {
 	MaxConnections int
 	Descriptors    int    // this process may have
 	Root           bool   // so nginx needs no other user
+	IO             string // what fulcrum is told to work by
 	Module         string // nginx's stream module when it is not built in
 }
 
@@ -137,6 +148,7 @@ func (c contender) command(s site) (*exec.Cmd, error) {
 		args := append([]string{"reverse-proxy", "--listen", s.Listen}, s.Servers...)
 		return exec.Command(me, args...), err
 	default:
+		s.IO = c.IO
 		config, err := s.writeConfig("fulcrum.json")
 		return exec.Command(c.Binary, "run", "--log-level", "warn", "--config", config), err
 	}

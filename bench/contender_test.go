@@ -66,13 +66,14 @@ func TestContendersAreChosenByName(t *testing.T) {
 		{names(""), "direct haproxy nginx reverseproxy"},
 		{names("", me, "old="+me), "direct haproxy nginx reverseproxy fulcrum old"},
 		{names("old, nginx", "old="+me), "old nginx"},
+		{names("", me, "fulcrum:epoll="+me), "direct haproxy nginx reverseproxy fulcrum fulcrum:epoll"},
 		{names("traefik"), `--contenders: "traefik" is not known; use some of direct, haproxy, nginx, reverseproxy`},
 	} {
 		if test.got != test.want {
 			t.Errorf("got %q, want %q", test.got, test.want)
 		}
 	}
-	for _, wrong := range []string{"nginx=" + me, "=" + me, "a b=" + me, "/does/not/exist"} {
+	for _, wrong := range []string{"nginx=" + me, "=" + me, "a b=" + me, "x:kqueue=" + me, "/does/not/exist"} {
 		if _, err := parseFulcrum(wrong); err == nil || !strings.Contains(err.Error(), wrong) {
 			t.Errorf("--fulcrum %q: %v, want an error that carries it", wrong, err)
 		}

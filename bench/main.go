@@ -6,6 +6,7 @@
 //	scripts/bench --only tcp-echo --rounds 3
 //	scripts/bench --json bench.json --svg bench.svg
 //	scripts/bench --fulcrum before=./old     a second binary in the same run
+//	scripts/bench --fulcrum x:epoll=./other  one that is told to work by epoll
 //	scripts/bench --list                     the scenarios
 //
 // # What is measured
@@ -91,7 +92,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 var benchFlags = []cli.Flag{
-	&cli.StringSliceFlag{Name: "fulcrum", Usage: "`[NAME=]FILE`: a fulcrum binary; repeat it to compare several"},
+	&cli.StringSliceFlag{Name: "fulcrum", Usage: "`[NAME[:IO]=]FILE`: a fulcrum binary, and by what it is to work (epoll or io_uring; tcp only); repeat it to compare several"},
 	&cli.StringFlag{Name: "only", Usage: "measure the scenarios whose name matches this `REGEXP`"},
 	&cli.StringFlag{Name: "contenders", Usage: "measure only these, a `LIST` with commas (default: all)"},
 	&cli.IntFlag{Name: "rounds", Value: 5, Usage: "how often each contender is measured in each scenario"},
