@@ -24,6 +24,7 @@ type operations struct {
 	inTurn       int32  // so many bytes came in
 	receiveError int32  // what receiving ended with, told after what is stored
 	receiving    bool   // a receive is in flight
+	starved      bool   // there was no buffer to receive into, the last time
 	endCame      bool   // the end was received, to be told after what is stored
 	awaited      bool   // Unsent has told of bytes: Sent is to follow
 	leaving      bool   // becomes direct as soon as nothing is in flight
@@ -94,16 +95,28 @@ func (c *Conn) receiveCompleted(result int32, flags uint32) {
 	c.receiving = flags&completionMore != 0
 	switch {
 	case result > 0:
+		c.starved = false
 		c.came(uint16(flags>>16), int(result))
 	case result == 0:
 		c.endCame = true
 	case result == -int32(unix.ENOBUFS):
-		c.leaving = c.leaving || !c.loop.ring.offerBuffers()
+		c.starve()
+		return
 	case result == -int32(unix.ECANCELED), result == -int32(unix.EINTR), result == -int32(unix.EAGAIN):
 	default:
 		c.receiveError = -result
 	}
 	c.proceed()
+}
+
+// starve asks for more buffers. Without any the connection has another try in
+// the next turn, when others have given theirs back, and then does without them.
+func (c *Conn) starve() {
+	if !c.loop.ring.offerBuffers() && c.starved {
+		c.leave()
+	}
+	c.starved = true
+	c.enqueue()
 }
 
 // came passes data on, or keeps it until the handler wants it; then more comes

@@ -57,7 +57,7 @@ const (
 	ringResults = 8192 // completions that the kernel may queue; it keeps what is beyond
 
 	firstBuffers   = 16       // to begin with, of
-	ringBuffers    = 256      // given to the kernel to receive into
+	ringBuffers    = 64       // given to the kernel to receive into
 	ringBufferSize = 16 << 10 // bytes of each
 	bufferGroup    = 0
 )
