@@ -20,7 +20,7 @@ type Handler interface {
 	Spliced(c *Conn, n int)
 	// Ended: the other side has sent all it will send. This side may go on.
 	Ended(c *Conn)
-	// Sent: what Send could not pass on at once has gone out by now, or has been
+	// Sent: after Unsent told of bytes, all have gone out by now, or have been
 	// dropped because the connection broke down; then Failed is still to come.
 	Sent(c *Conn)
 	// Failed: the connection was reset or broke down, and is closed already.

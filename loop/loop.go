@@ -3,22 +3,31 @@
 // completion after the other, what has happened: connected, data, sent, ended,
 // failed, expired. It knows nothing of pools or HTTP.
 //
-// A Loop is made with New, set going with Start and ended with Stop. Listen,
-// Dial, Adopt and all methods of Conn and Listener may be called on the loop
-// only: from a handler, or from a function given to Post, which is the one way
-// in from other goroutines. Handlers must not block: everything on the loop
-// waits for them.
+// A Loop is set going with New and ended with Stop. Listen, Dial, Adopt and all
+// methods of Conn and Listener may be called on the loop only: from a handler, or
+// from a function given to Post, which is the one way in from other goroutines.
+// Handlers must not block: everything on the loop waits for them.
 //
 // No method of Conn calls a handler; handlers are called by the loop's turn
 // alone, one at a time. A handler that panics loses its connection, is told so
 // by Failed, and the panic is logged with its stack; the loop goes on.
 //
-// Underneath is epoll, edge-triggered, each socket registered once. While there
-// is work the loop waits by raw system calls that the Go scheduler never sees:
-// entering and leaving the scheduler on every wait costs a third of the CPU.
-// After some empty milliseconds it falls back to an ordinary blocking wait and
-// gives its processor away. Until then it keeps it, so the process should have
-// one processor (GOMAXPROCS) more than loops.
+// Underneath is epoll or io_uring (see IO), and who uses a Conn need not know
+// which. Over epoll each socket is registered once, edge-triggered; a connection
+// is read and written when it is ready to be, which is called direct. Over
+// io_uring the kernel receives and sends for it, in batches with the others, as
+// long as no more comes in than is passed on; then it becomes direct too.
+//
+// While there is work the loop waits by raw system calls that the Go scheduler
+// never sees: entering and leaving the scheduler on every wait costs a third of
+// the CPU. After some empty milliseconds it falls back to an ordinary blocking
+// wait and gives its processor away. Until then it keeps it, so the process
+// should have one processor (GOMAXPROCS) more than loops.
+//
+// The way in is poller.go (run, turn, wait); conn.go is what a Conn can do, with
+// send.go, dial.go and splice.go; epoll.go and uring.go are the two ways of
+// waiting, operations.go how a Conn lives on the second, ring.go the kernel's
+// side of it.
 package loop
 
 import (
