@@ -92,7 +92,7 @@ func (c *Conn) Pause() { c.paused = true }
 func (c *Conn) Resume() {
 	c.paused = false
 	switch {
-	case c.readable, c.endCame && !c.ended, c.receiveError != 0, !c.stored.empty():
+	case c.readable, c.holdsReceived():
 		c.enqueue()
 	default:
 		c.arm()
@@ -163,7 +163,10 @@ func (c *Conn) turn() {
 	if c.hasUnsent() && c.writable {
 		c.flush()
 	}
-	if c.readable && !c.paused && !c.ended && !c.connecting {
+	if c.holdsReceived() {
+		c.proceed()
+	}
+	if c.readable && !c.paused && !c.ended && !c.connecting && !c.holdsReceived() {
 		c.read()
 	}
 	if c.ended && c.broken && c.failure == 0 && c.fd >= 0 {

@@ -115,8 +115,11 @@ func (c *Conn) connected(err error) {
 	if err == nil && c.loopbackPort != 0 && c.LocalAddr().Port() == c.loopbackPort && isSelfConnected(int(c.fd)) {
 		err = unix.ECONNREFUSED
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		c.Close()
+	case c.endWanted:
+		c.CloseWrite()
 	}
 	c.handler.Connected(c, err)
 }

@@ -8,7 +8,9 @@ import (
 
 // How a connection lives on io_uring as long as it is not direct: a receive is
 // always in flight and brings data in the ring's buffers, one send at a time
-// takes data out, when it can straight out of the buffer that it came in.
+// takes data out, when it can straight out of the buffer that it came in. A send
+// ends at once. If the socket has not taken all of it, the connection becomes
+// direct, and the rest goes out when it can.
 
 const (
 	mostInTurn = readSize               // bytes received in one turn, and
@@ -93,6 +95,9 @@ func (c *Conn) connectCompleted(result int32) {
 
 func (c *Conn) receiveCompleted(result int32, flags uint32) {
 	c.receiving = flags&completionMore != 0
+	if result <= 0 && flags&completionBuffer != 0 {
+		c.loop.ring.giveBuffer(uint16(flags >> 16)) // nothing came, but a buffer was taken for it
+	}
 	switch {
 	case result > 0:
 		c.starved = false
@@ -155,21 +160,25 @@ func (c *Conn) leave() {
 	c.enqueue()
 }
 
+// holdsReceived reports whether something was received that the handler has not
+// been told of.
+func (c *Conn) holdsReceived() bool {
+	return !c.stored.empty() || c.receiveError != 0 || c.endCame && !c.ended
+}
+
 // proceed does what can be done now.
 func (c *Conn) proceed() {
 	u := c.loop.ring
 	for !c.stored.empty() && !c.paused && c.fd >= 0 {
 		if c.tookMuch() {
 			c.enqueue()
-			return
+			break
 		}
 		buffer, n := u.unstore(&c.stored)
 		u.lend(c, buffer, n)
 	}
-	if c.fd < 0 || c.paused && !c.ended || !c.stored.empty() {
-		return
-	}
 	switch {
+	case c.paused && !c.ended || !c.stored.empty() || c.fd < 0:
 	case c.receiveError != 0:
 		c.fail(unix.Errno(c.receiveError))
 	case c.endCame && !c.ended:
@@ -190,10 +199,10 @@ func (c *Conn) arm() {
 	switch {
 	case c.fd < 0 || c.receiving || c.direct || c.connecting:
 	case c.leaving:
-		if !c.hasUnsent() && c.stored.empty() {
+		if c.outgoing == nil || c.flight == nil {
 			c.becomeDirect()
 		}
-	case !c.ended && !c.paused:
+	case !c.ended && !c.paused && !c.holdsReceived():
 		c.loop.ring.receive(c)
 	}
 }
@@ -212,13 +221,14 @@ func (c *Conn) transmit(b []byte) {
 	}
 	if c.loop.ring.quiet {
 		n, err := rawSend(int(c.fd), b)
-		if err != nil {
+		switch {
+		case err != nil:
 			c.sendFailed(err)
-			return
+		case n < len(b):
+			c.hold(b[n:])
+			c.leave()
 		}
-		if b = b[n:]; len(b) == 0 {
-			return
-		}
+		return
 	}
 	c.takeOut()
 	c.flight, c.flightBuffer = b, c.loop.ring.keep(b)
@@ -229,23 +239,23 @@ func (c *Conn) transmit(b []byte) {
 }
 
 func (c *Conn) sendCompleted(result int32) {
-	switch {
-	case result == -int32(unix.EINTR), result == -int32(unix.EAGAIN):
+	switch err := unix.Errno(-result); {
+	case result >= 0:
+	case err == unix.EAGAIN, err == unix.EINTR:
 		result = 0
-		fallthrough
-	case result >= 0 && int(result) < len(c.flight):
-		c.flight = c.flight[result:]
-		c.loop.ring.send(c)
-		return
-	}
-	c.dropFlight()
-	if result < 0 {
-		c.sendFailed(unix.Errno(-result))
+	default:
+		c.dropFlight()
+		c.sendFailed(err)
 		if !c.ended {
 			c.tellSent()
 		}
 		return
 	}
+	if int(result) < len(c.flight) {
+		c.landed(int(result))
+		return
+	}
+	c.dropFlight()
 	if c.depart() {
 		return
 	}
@@ -257,6 +267,18 @@ func (c *Conn) sendCompleted(result int32) {
 		rawShutdown(int(c.fd))
 	}
 	c.tellSent()
+}
+
+// landed ends a flight of which the socket has taken n bytes and no more.
+func (c *Conn) landed(n int) {
+	rest := append(c.loop.takeBuffer(), c.flight[n:]...)
+	rest = append(rest, c.unsent...)
+	c.dropFlight()
+	c.dropUnsent()
+	c.takeOut()
+	c.unsent = rest
+	c.leave()
+	c.enqueue()
 }
 
 func (c *Conn) tellSent() {

@@ -256,8 +256,8 @@ func (r *ring) giveBuffer(id uint16) {
 // next returns an operation to be filled in. When the queue is full the kernel
 // takes what is in it first.
 func (r *ring) next() *sqe {
-	if r.tail-atomic.LoadUint32(r.sqHead) == uint32(len(r.sqes)) {
-		r.enter(0, 0, true)
+	for r.tail-atomic.LoadUint32(r.sqHead) == uint32(len(r.sqes)) {
+		r.enter(0, 0, true) // short of memory it takes a part, or nothing
 	}
 	s := &r.sqes[r.tail&r.sqMask]
 	*s = sqe{}

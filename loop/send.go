@@ -64,13 +64,11 @@ func (c *Conn) Broken() bool { return c.failure != 0 }
 
 // Send passes bytes on: at once as far as the socket takes them, the rest as
 // soon as it can. After an error they are dropped, and Failed follows once what
-// the other side sent before has been read. b may be reused afterwards.
+// the other side sent before has been read. b may be reused afterwards, except
+// that bytes on loan from Data must not be changed any more.
 func (c *Conn) Send(b []byte) {
 	if c.fd < 0 || c.failure != 0 || len(b) == 0 {
 		return
-	}
-	if c.leaving {
-		c.arm()
 	}
 	if !c.direct {
 		c.transmit(b)
@@ -103,7 +101,7 @@ func (c *Conn) hold(b []byte) {
 // will come. Data goes on coming in.
 func (c *Conn) CloseWrite() {
 	c.endWanted = true
-	if !c.hasUnsent() && c.fd >= 0 {
+	if !c.hasUnsent() && !c.connecting && c.fd >= 0 {
 		rawShutdown(int(c.fd))
 	}
 }

@@ -24,8 +24,9 @@ const farewell = time.Second // how long the end of what was cancelled is awaite
 
 // uring is the poller over io_uring. Connections begin with receives and sends
 // that the kernel carries out, into and out of the ring's buffers. One that more
-// comes in on than can be passed on goes over to readiness, as over epoll: bulk
-// is better spliced, and what waits is better left with the kernel.
+// comes in on than can be passed on, or that has more to send than its socket
+// takes, goes over to readiness, as over epoll: bulk is better spliced, and what
+// waits is better left with the kernel.
 //
 // The slot of a source is kept until the last of its operations has ended.
 type uring struct {
@@ -163,13 +164,17 @@ func (u *uring) receive(c *Conn) {
 	s.group = bufferGroup
 }
 
-// send queues what is in flight.
+// send queues what is in flight. The kernel is not to wait until the socket takes
+// all of it: what it waits for cannot be cancelled at every moment and costs a
+// thread of the kernel's if the other side has sent its end (up to Linux 6.18),
+// and an error that ends the wait is lost in the count of what went out before,
+// so that a reset would be received as an end.
 func (u *uring) send(c *Conn) {
 	c.inFlight++
 	s := u.submit(opSend, c.fd, sent, c.slot)
 	s.address = uint64(uintptr(unsafe.Pointer(&c.flight[0])))
 	s.length = uint32(len(c.flight))
-	s.opFlags = unix.MSG_NOSIGNAL | unix.MSG_WAITALL
+	s.opFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 }
 
 // closed closes a descriptor after ending what is in flight on it.
