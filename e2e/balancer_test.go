@@ -1,9 +1,11 @@
 package e2e_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -126,11 +128,21 @@ var adminHTTP = http.Client{Transport: &http.Transport{DisableKeepAlives: true},
 
 // ask sends a request to the admin listener.
 func (b *balancer) ask(method, path, body string) (status int, answer string, err error) {
-	request, err := http.NewRequest(method, "http://"+b.admin+path, strings.NewReader(body))
+	client, host := adminHTTP, b.admin
+	if socket, isUnix := strings.CutPrefix(b.admin, "unix:"); isUnix {
+		host = "fulcrum"
+		client.Transport = &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return new(net.Dialer).DialContext(ctx, "unix", socket)
+			},
+		}
+	}
+	request, err := http.NewRequest(method, "http://"+host+path, strings.NewReader(body))
 	if err != nil {
 		return 0, "", err
 	}
-	response, err := adminHTTP.Do(request)
+	response, err := client.Do(request)
 	if err != nil {
 		return 0, "", err
 	}

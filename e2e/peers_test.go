@@ -120,6 +120,12 @@ func addresses(peers []*peer) []string {
 func (w *world) tcpServer(serve func(conn *net.TCPConn)) string {
 	w.Helper()
 	l := w.listen()
+	w.serve(l, serve)
+	return l.Addr().String()
+}
+
+// serve is tcpServer on a listening socket, which it closes with the test.
+func (w *world) serve(l net.Listener, serve func(conn *net.TCPConn)) {
 	var all sync.WaitGroup
 	w.Cleanup(func() {
 		l.Close()
@@ -139,7 +145,6 @@ func (w *world) tcpServer(serve func(conn *net.TCPConn)) string {
 			})
 		}
 	})
-	return l.Addr().String()
 }
 
 // ended is closed when the test is over, before its servers are waited for.

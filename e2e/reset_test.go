@@ -22,12 +22,17 @@ func (p *partner) Close() error {
 	return p.TCPConn.Close()
 }
 
-// partners is a server whose connections the test plays. Each comes with the line
-// that its client began with.
+// partners is a server whose connections the test plays. The first byte of each
+// is not for them: it tells a client from a health check.
 func (w *world) partners() (address string, arrived <-chan *partner) {
 	w.Helper()
+	l := w.listen()
+	return l.Addr().String(), w.partnersOn(l)
+}
+
+func (w *world) partnersOn(l net.Listener) <-chan *partner {
 	all := make(chan *partner, 100)
-	address = w.tcpServer(func(conn *net.TCPConn) {
+	w.serve(l, func(conn *net.TCPConn) {
 		if _, err := conn.Read(make([]byte, 1)); err != nil {
 			return // a health check
 		}
@@ -42,16 +47,22 @@ func (w *world) partners() (address string, arrived <-chan *partner) {
 		case <-w.ended():
 		}
 	})
-	return address, all
+	return all
 }
 
 // meet connects a client with a partner.
 func (w *world) meet(address string, arrived <-chan *partner) (client *net.TCPConn, server *partner) {
 	w.Helper()
 	client = w.dial(address)
+	return client, w.introduce(client, arrived)
+}
+
+// introduce finds the partner of a client that has just connected.
+func (w *world) introduce(client net.Conn, arrived <-chan *partner) *partner {
+	w.Helper()
 	_, err := client.Write([]byte("!"))
 	w.must(err)
-	return client, receive(w, "the server is connected", arrived)
+	return receive(w, "the server is connected", arrived)
 }
 
 // closer is one side of a connection.

@@ -36,6 +36,14 @@ const keepaliveQuestions = 3 // without an answer until the connection fails
 // never before Dial has returned; there is no deadline other than the kernel's,
 // so set a timer. The connection begins paused. After an error nothing follows.
 func (l *Loop) Dial(to net.Addr, o SocketOptions, h Handler) (*Conn, error) {
+	c, err := l.dial(to, o, h)
+	if err != nil && l.reserve.giveUp(err) {
+		return l.dial(to, o, h)
+	}
+	return c, err
+}
+
+func (l *Loop) dial(to net.Addr, o SocketOptions, h Handler) (*Conn, error) {
 	var fd int
 	var err error
 	switch to := to.(type) {

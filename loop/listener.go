@@ -135,7 +135,14 @@ func (ln *Listener) completed(_ operation, _ int32, _ uint32) {
 // run out, and is called again then.
 func (ln *Listener) accept(most int) bool {
 	for range most {
-		if ln.fd < 0 || ln.paused || !ln.handler.Admit() {
+		if ln.fd < 0 || ln.paused {
+			break
+		}
+		if !ln.loop.reserve.hold(ln.loop.wake) {
+			ln.rest(unix.EMFILE)
+			return false
+		}
+		if !ln.handler.Admit() {
 			break
 		}
 		fd, err := rawAccept(ln.fd)

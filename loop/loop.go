@@ -86,6 +86,7 @@ type Loop struct {
 	spareConns []*Conn             // to be used again
 	resumed    []*Conn             // the list that unblock takes turns with, empty
 	timers     wheel
+	reserve    reserve
 	idle       bool // the last raw wait ended empty
 	stopping   bool
 }

@@ -63,6 +63,8 @@ func (l *Loop) run(io IO, opened chan<- error) {
 	defer runtime.UnlockOSThread()
 	defer close(l.done)
 	defer unix.Close(l.wake)
+	l.reserve.hold(l.wake)
+	defer func() { l.reserve.giveUp(unix.EMFILE) }()
 	if err := l.open(io); err != nil {
 		opened <- err
 		return
