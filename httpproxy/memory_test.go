@@ -20,7 +20,7 @@ import (
 func quickOrigin(t testing.TB, answer string) string {
 	return rawOrigin(t, func(_ int, r *wire) {
 		r.SetDeadline(time.Time{})
-		b, have := make([]byte, 4<<10), 0
+		b, have, out := make([]byte, 4<<10), 0, []byte(answer)
 		for {
 			n, err := r.Read(b[have:])
 			if err != nil {
@@ -28,7 +28,7 @@ func quickOrigin(t testing.TB, answer string) string {
 			}
 			if have += n; bytes.HasSuffix(b[:have], []byte("\r\n\r\n")) {
 				have = 0
-				r.Write([]byte(answer))
+				r.Write(out)
 			}
 		}
 	})
