@@ -45,7 +45,7 @@ func (x *exchange) answer(b []byte) {
 			}
 		}
 	}
-	x.body(out, b[used:])
+	x.body(out, b[used:], 0)
 }
 
 // begin passes a final answer's head on, framed anew.
@@ -87,20 +87,21 @@ func (x *exchange) begin(out []byte) []byte {
 	return a.appendFinal(out, connection, to, x.trailers)
 }
 
-// body passes on what has come of the answer's body, behind out.
-func (x *exchange) body(out, b []byte) {
+// body passes on what has come of the answer's body, behind out. Another n bytes
+// of it were spliced.
+func (x *exchange) body(out, b []byte, n int) {
 	used := 0
 	direct := !x.chunks && len(out) == 0
 	var piece []byte
 	for used < len(b) && !x.down.ended() {
-		var n int
+		var size int
 		var err error
-		if piece, n, err = x.down.next(b[used:]); err != nil {
+		if piece, size, err = x.down.next(b[used:]); err != nil {
 			x.w.send(x.c.conn, out)
 			x.failed(err)
 			return
 		}
-		used += n
+		used += size
 		if len(piece) > 0 && !direct {
 			out = appendPiece(out, piece, x.chunks)
 		}
@@ -108,6 +109,7 @@ func (x *exchange) body(out, b []byte) {
 			out, direct = append(out, piece...), false
 		}
 	}
+	x.allowSplice(x.u.conn, x.c.conn, &x.down, x.chunks)
 	if x.down.ended() {
 		if x.chunks && x.trailers {
 			out = appendTrailer(out, x.down.trailer)
@@ -124,8 +126,29 @@ func (x *exchange) body(out, b []byte) {
 		x.c.settle(x.verdict)
 		return
 	}
+	x.holdAnswer(max(len(b), n))
 	x.u.in = x.w.keep(x.u.in, nil)
-	x.holdAnswer()
+}
+
+// allowSplice lets the rest of a body go from one connection to the other inside
+// the kernel, if it is long and goes there as it comes.
+func (x *exchange) allowSplice(from, to transport, b *body, chunks bool) {
+	left := int64(0)
+	if !chunks && b.length >= spliceLeast {
+		left = b.left
+	} else if b.length < spliceLeast {
+		return // and never was
+	}
+	if a, z, ok := sockets(from, to); ok {
+		a.SpliceAtMost(z, left)
+	}
+}
+
+// spliced takes in that n bytes of a body went where they belong.
+func (d *body) spliced(n int) {
+	if d.left -= int64(n); d.left == 0 {
+		d.state = bodyEnded
+	}
 }
 
 // release ends the server's part once its answer has come to an end, before the
@@ -147,10 +170,10 @@ func (x *exchange) release(clean bool) {
 
 // holdAnswer has the server wait until the client has taken what there is, and
 // sets the limits for that.
-func (x *exchange) holdAnswer() {
+func (x *exchange) holdAnswer(n int) {
 	now := x.w.loop.Now()
 	x.u.alarm.start(x.u.conn, now, maxSilence)
-	if x.c.conn.Unsent() > 0 {
+	if full(x.c.conn, n) {
 		x.answerHeld = true
 		x.u.conn.Pause()
 		x.c.alarm.start(x.c.conn, now, x.w.p.o.IdleTimeout)
@@ -175,7 +198,7 @@ func (x *exchange) resumeAnswer() {
 func (x *exchange) over(err error) {
 	if x.begun && err == errEnded && x.down.length == lengthNone {
 		x.down.state = bodyEnded
-		x.body(x.w.out[:0], nil)
+		x.body(x.w.out[:0], nil, 0)
 		return
 	}
 	x.failed(err)

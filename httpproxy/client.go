@@ -51,8 +51,14 @@ type client struct {
 // Connected never comes: clients are accepted.
 func (c *client) Connected(*loop.Conn, error) {}
 
-// Spliced never comes: nothing is spliced before the tunnel begins.
-func (c *client) Spliced(*loop.Conn, int) {}
+// Spliced: so much of the request's body went to the server.
+func (c *client) Spliced(_ *loop.Conn, n int) {
+	c.w.serving = c
+	x := c.x
+	x.up.spliced(n)
+	x.uploaded(n)
+	c.flow()
+}
 
 // Data uses up what has come in as far as that can be done now.
 func (c *client) Data(_ *loop.Conn, b []byte) {

@@ -8,6 +8,9 @@ import (
 	"fulcrum/pool"
 )
 
+// spliceLeast is how long a body is that may be spliced.
+const spliceLeast = 256 << 10
+
 // maxInterim bounds the 1xx answers to one request.
 const maxInterim = 16
 
@@ -202,7 +205,7 @@ func (x *exchange) sendHead() {
 		x.headWaits = false
 		x.u.conn.Send(x.out)
 		if !x.up.ended() {
-			x.flow()
+			x.flow(0)
 		}
 	}
 }
@@ -247,20 +250,27 @@ func (x *exchange) upload(b []byte) (used int) {
 	if chunked && x.up.ended() {
 		out = append(out, lastChunk...)
 	}
+	x.allowSplice(x.c.conn, x.u.conn, &x.up, chunked)
 	x.w.send(x.u.conn, out)
+	x.uploaded(len(b))
+	return used
+}
+
+// uploaded goes on after a part of the body, or the last, was passed on, of n bytes
+// that came.
+func (x *exchange) uploaded(n int) {
 	if x.up.ended() {
 		x.sent()
 	} else {
-		x.flow()
+		x.flow(n)
 	}
-	return used
 }
 
 // flow sets the limits for what comes next of the body: from the client, or to
 // the server if that takes no more.
-func (x *exchange) flow() {
+func (x *exchange) flow(n int) {
 	now := x.w.loop.Now()
-	x.uploadHeld = x.u.conn.Unsent() > 0 || x.u.conn.Broken()
+	x.uploadHeld = full(x.u.conn, n) || x.u.conn.Broken()
 	switch {
 	case !x.uploadHeld:
 		x.c.alarm.start(x.c.conn, now, x.w.p.o.IdleTimeout)
@@ -315,6 +325,9 @@ func (x *exchange) cancel() {
 
 func (x *exchange) dropUpstream() {
 	if u := x.u; u != nil {
+		if client, _, ok := sockets(x.c.conn, u.conn); ok && x.up.length >= spliceLeast {
+			client.SpliceAtMost(nil, 0) // the other may become somebody else's
+		}
 		u.drop()
 	}
 	x.sending, x.headWaits = false, false

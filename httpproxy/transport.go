@@ -23,6 +23,19 @@ type transport interface {
 	Recycle()
 }
 
+const (
+	mostUnsent = 32 << 10 // what a connection may owe before its source has to wait,
+	bulk       = 16 << 10 // if no more than this comes at a time; else it may owe nothing
+)
+
+// full reports whether the source of what a connection is sent, n bytes just now,
+// has to wait until the connection has taken it. With io_uring much of what was
+// sent is on its way without being late.
+func full(to transport, n int) bool {
+	unsent := to.Unsent()
+	return unsent > mostUnsent || unsent > 0 && n > bulk
+}
+
 // closedTransport takes the place of a connection that was closed and given back.
 type closedTransport struct{}
 

@@ -190,7 +190,7 @@ func (u *upstream) Data(_ *loop.Conn, b []byte) {
 		b = u.in
 	}
 	if x.begun {
-		x.body(u.w.out[:0], b)
+		x.body(u.w.out[:0], b, 0)
 	} else {
 		x.answer(b)
 	}
@@ -227,8 +227,14 @@ func (u *upstream) over(err error) {
 	x.over(err)
 }
 
-// Spliced never comes: nothing is spliced before the tunnel begins.
-func (u *upstream) Spliced(*loop.Conn, int) {}
+// Spliced: so much of the answer's body went to the client.
+func (u *upstream) Spliced(_ *loop.Conn, n int) {
+	x := u.x
+	u.w.serving = x.c
+	x.heard = u.w.loop.Now()
+	x.down.spliced(n)
+	x.body(u.w.out[:0], nil, n)
+}
 
 // Expired: it was idle for long enough, or the server is too slow.
 func (u *upstream) Expired(*loop.Conn) {
