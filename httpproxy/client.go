@@ -262,7 +262,7 @@ func (c *client) Ended(*loop.Conn) {
 	case c.stage == lingering:
 		c.closeSoon()
 	case c.stage == reading && !c.held:
-		c.close()
+		c.closeSoon()
 	case c.stage == asking && c.x.wantsMore():
 		c.close()
 	case c.stage == asking && c.x.sending && c.x.up.ended():

@@ -79,6 +79,16 @@ func FuzzAnswerHead(f *testing.F) {
 		if err := again.parse(p, out); err != nil || again.length != a.length {
 			t.Fatalf("%q became %q: %v", sent, out, err)
 		}
+		other, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(out)), nil)
+		if code := a.parsed.StatusCode(); err == nil && code >= 200 && code != 204 && code != 304 {
+			want := a.length // lengthNone is -1 there too
+			if want == lengthChunked {
+				want = -1
+			}
+			if other.ContentLength != want || other.StatusCode != code || (len(other.TransferEncoding) > 0) != (a.length == lengthChunked) {
+				t.Fatalf("%q is %d long to another parser, not %d", out, other.ContentLength, want)
+			}
+		}
 		if again.parsed.StatusCode() != a.parsed.StatusCode() || !again.closes {
 			t.Fatalf("%q became %q", sent, out)
 		}

@@ -327,3 +327,43 @@ func TestHeadsMayComeInPieces(t *testing.T) {
 	}
 	w.idle()
 }
+
+// A client that reads slowly gets its answer whole though it has ended its
+// direction, before or after the answer began.
+func TestHalfClosedClientThatReadsSlowly(t *testing.T) {
+	t.Parallel()
+	const size = 8 << 20
+	var done atomic.Int64
+	w := newWorld(t, nil, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", fmt.Sprint(size))
+		io.Copy(w, io.LimitReader(zeros{}, size))
+		done.Add(1)
+	}))
+	for i, early := range []bool{true, false} {
+		r := w.dial()
+		r.SetReadBuffer(64 << 10)
+		r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		if early {
+			r.CloseWrite()
+		}
+		r.head()
+		n, err := io.CopyN(io.Discard, r.br, 5<<20)
+		if !early {
+			w.eventually("the server has sent all", func() bool {
+				if done.Load() <= int64(i) {
+					m, _ := io.CopyN(io.Discard, r.br, 4<<10)
+					n += m
+				}
+				return done.Load() > int64(i)
+			})
+			w.idle()
+			r.CloseWrite()
+			time.Sleep(20 * time.Millisecond) // for the proxy to see the end; without it the test is only weaker
+		}
+		m, err := io.Copy(io.Discard, r.br)
+		if n+m != size || err != nil {
+			t.Errorf("early %v: read %d of %d, %v", early, n+m, size, err)
+		}
+	}
+	w.idle()
+}

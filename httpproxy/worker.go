@@ -10,6 +10,7 @@ const (
 	spareExchanges = 256 // unused ones kept by a worker
 	spareBuffers   = 64
 	maxSpareBuffer = 2 * maxHead
+	maxSpareHead   = 8 << 10
 	maxScratch     = 256 << 10
 )
 
@@ -157,7 +158,7 @@ func (w *worker) takeExchange(c *client) *exchange {
 }
 
 func (w *worker) giveExchange(x *exchange) {
-	if len(w.spare) == spareExchanges || x.waiter != nil || cap(x.req.raw) > maxSpareBuffer {
+	if len(w.spare) == spareExchanges || x.waiter != nil || cap(x.req.raw) > maxSpareHead {
 		return
 	}
 	x.progress = progress{}
