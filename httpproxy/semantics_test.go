@@ -347,7 +347,7 @@ func TestHalfClosedClientThatReadsSlowly(t *testing.T) {
 			r.CloseWrite()
 		}
 		r.head()
-		n, err := io.CopyN(io.Discard, r.br, 5<<20)
+		n, _ := io.CopyN(io.Discard, r.br, 5<<20)
 		if !early {
 			w.eventually("the server has sent all", func() bool {
 				if done.Load() <= int64(i) {
