@@ -1,136 +1,205 @@
 package httpproxy
 
 import (
-	"bufio"
+	"bytes"
 	"errors"
-	"io"
-	"net/http/httputil"
 	"strconv"
-	"sync"
 )
 
 const (
-	pieceSize  = 32 << 10
-	chunkStart = 8 // room for a chunk's size line
-	maxTrailer = 8 << 10
+	maxSizeLine = 256     // a chunk's size with its extensions
+	maxDigits   = 15      // of a chunk's size: what an int64 holds
+	maxTrailer  = 8 << 10 // a trailer section
 )
 
-var errTrailer = errors.New("the trailer section is malformed or too large")
+var (
+	errChunk   = errors.New("a chunk is malformed")
+	errTrailer = errors.New("the trailer section is malformed or too large")
+)
 
-var pieces = sync.Pool{New: func() any { return new([pieceSize]byte) }}
+// A body finds a message's body in the bytes that follow its head, however these
+// are cut. It holds no payload; begin makes it ready for the next message.
+type body struct {
+	length  int64 // as announced: a number, lengthChunked, or lengthNone for all until the end of the connection
+	left    int64 // of the body, or of the chunk
+	line    int   // bytes of the size line so far
+	digits  int
+	state   bodyState
+	trailer []byte // the trailer section, with its empty line, once the body has ended
+}
 
-// newBody returns the body of a head that was read from br: as long as length
-// says, or until the connection ends. It ends in io.EOF only when it is whole.
-func newBody(br *bufio.Reader, length int64) io.Reader {
+type bodyState uint8
+
+const (
+	inPayload    bodyState = iota
+	inSize                 // of a chunk
+	inExtension            // behind the size, up to CR
+	inSizeEnd              // LF is to come
+	inChunkEnd             // CR is to come
+	inChunkEndLF           // LF is to come
+	inTrailer
+	bodyEnded
+)
+
+func (d *body) begin(length int64) {
+	*d = body{length: length, left: length, trailer: d.trailer[:0]}
+	switch length {
+	case 0:
+		d.state = bodyEnded
+	case lengthChunked:
+		d.left, d.state = 0, inSize
+	}
+}
+
+// ended reports whether the body has come to its end.
+func (d *body) ended() bool { return d.state == bodyEnded }
+
+// next returns the next piece of payload in b, which may be empty, and how many
+// bytes it and its framing take up: more than none unless b is empty or the body
+// has ended.
+func (d *body) next(b []byte) (payload []byte, used int, err error) {
+	for used < len(b) {
+		switch d.state {
+		case inPayload:
+			payload = d.payload(b[used:])
+			return payload, used + len(payload), nil
+		case inTrailer:
+			n, err := d.trailerLine(b[used:])
+			used += n
+			if err != nil {
+				return nil, used, err
+			}
+		case bodyEnded:
+			return nil, used, nil
+		default:
+			if !d.frame(b[used]) {
+				return nil, used, errChunk
+			}
+			used++
+		}
+	}
+	return nil, used, nil
+}
+
+func (d *body) payload(b []byte) []byte {
+	if d.length == lengthNone {
+		return b
+	}
+	if int64(len(b)) > d.left {
+		b = b[:d.left]
+	}
+	if d.left -= int64(len(b)); d.left == 0 {
+		d.state = bodyEnded
+		if d.length == lengthChunked {
+			d.state = inChunkEnd
+		}
+	}
+	return b
+}
+
+// frame takes one byte of what stands around a chunk's payload (RFC 9112, section
+// 7.1), and reports whether it may stand there.
+func (d *body) frame(c byte) bool {
+	switch d.state {
+	case inSize, inExtension:
+		d.line++
+		return d.line <= maxSizeLine && d.sizeByte(c)
+	case inSizeEnd:
+		d.state = inPayload
+		if d.left == 0 {
+			d.state = inTrailer
+		}
+		d.line, d.digits = 0, 0
+		return c == '\n'
+	case inChunkEnd:
+		d.state = inChunkEndLF
+		return c == '\r'
+	default:
+		d.state = inSize
+		return c == '\n'
+	}
+}
+
+func (d *body) sizeByte(c byte) bool {
 	switch {
-	case length == lengthChunked:
-		return &chunkedBody{br: br, chunks: httputil.NewChunkedReader(br)}
-	case length >= 0:
-		return &fixedBody{br: br, left: length}
+	case c == '\r' && d.digits > 0:
+		d.state = inSizeEnd
+		return true
+	case d.state == inExtension:
+		return valueBytes[c]
+	case c == ';' && d.digits > 0:
+		d.state = inExtension
+		return true
 	}
-	return br
+	v := hexValue(c)
+	d.digits++
+	d.left = d.left<<4 | int64(v)
+	return v >= 0 && d.digits <= maxDigits
 }
 
-type fixedBody struct {
-	br   *bufio.Reader
-	left int64
-}
-
-// Read returns io.EOF together with the last bytes.
-func (b *fixedBody) Read(p []byte) (int, error) {
-	if b.left == 0 {
-		return 0, io.EOF
-	}
-	n, err := b.br.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
+func hexValue(c byte) int {
 	switch {
-	case b.left == 0:
-		err = io.EOF
-	case err == io.EOF:
-		err = io.ErrUnexpectedEOF
+	case '0' <= c && c <= '9':
+		return int(c - '0')
+	case 'a' <= c && c <= 'f':
+		return int(c-'a') + 10
+	case 'A' <= c && c <= 'F':
+		return int(c-'A') + 10
 	}
-	return n, err
+	return -1
 }
 
-// chunkedBody drops the trailer section, as RFC 9110, section 6.5.1 allows.
-type chunkedBody struct {
-	br     *bufio.Reader
-	chunks io.Reader
-}
-
-func (b *chunkedBody) Read(p []byte) (int, error) {
-	n, err := b.chunks.Read(p)
-	if err == io.EOF {
-		err = b.skipTrailer()
+// trailerLine takes a line of the trailer section, or the beginning of one.
+func (d *body) trailerLine(b []byte) (used int, err error) {
+	end := bytes.IndexByte(b, '\n')
+	if end < 0 {
+		end = len(b) - 1
 	}
-	return n, err
-}
-
-func (b *chunkedBody) skipTrailer() error {
-	for size := 0; size < maxTrailer; {
-		line, err := b.br.ReadSlice('\n')
-		switch {
-		case err == io.EOF:
-			return io.ErrUnexpectedEOF
-		case err == bufio.ErrBufferFull:
-			return errTrailer
-		case err != nil:
-			return err
-		case len(line) < 2 || line[len(line)-2] != '\r':
-			return errTrailer
-		case len(line) == 2:
-			return io.EOF
-		}
-		size += len(line)
+	d.trailer = append(d.trailer, b[:end+1]...)
+	switch {
+	case len(d.trailer) > maxTrailer:
+		return end + 1, errTrailer
+	case b[end] != '\n':
+		return end + 1, nil
 	}
-	return errTrailer
-}
-
-// copyBody passes a body on piece by piece, as it comes. It flushes what dst
-// holds already (the head) with the first piece, or before it would have to
-// wait for one. ended, if any, is called when the body has come to its end and
-// before the last of it is written; br belongs to the callee from then on. On
-// an error the body is left without an end.
-func copyBody(dst *bufio.Writer, br *bufio.Reader, length int64, chunked bool, ended func()) (srcErr, dstErr error) {
-	src := newBody(br, length)
-	buffer := pieces.Get().(*[pieceSize]byte)
-	defer pieces.Put(buffer)
-	if br.Buffered() == 0 && length != 0 {
-		if err := dst.Flush(); err != nil {
-			return nil, err
+	before := d.trailer[:len(d.trailer)-1]
+	line := before[bytes.LastIndexByte(before, '\n')+1:]
+	if len(line) == 1 && line[0] == '\r' {
+		d.state = bodyEnded
+		return end + 1, nil
+	}
+	if text, ok := bytes.CutSuffix(line, []byte("\r")); ok {
+		if _, _, ok := splitField(text); ok {
+			return end + 1, nil
 		}
 	}
-	for {
-		n, err := src.Read(buffer[chunkStart : pieceSize-2])
-		if err == io.EOF && ended != nil {
-			ended()
-		}
-		if n > 0 {
-			dst.Write(piece(buffer, n, chunked))
-		}
-		if err == io.EOF && chunked {
-			dst.WriteString("0\r\n\r\n")
-		}
-		if err := dst.Flush(); err != nil {
-			return nil, err
-		}
-		if err == io.EOF {
-			return nil, nil
-		}
-		if err != nil {
-			return err, nil
-		}
-	}
+	return end + 1, errTrailer
 }
 
-// piece returns the n bytes read into buffer, as a chunk if asked to.
-func piece(buffer *[pieceSize]byte, n int, chunked bool) []byte {
+// appendPiece appends a piece of payload, as a chunk if asked to.
+func appendPiece(dst, payload []byte, chunked bool) []byte {
 	if !chunked {
-		return buffer[chunkStart : chunkStart+n]
+		return append(dst, payload...)
 	}
-	var line [chunkStart]byte
-	size := append(strconv.AppendInt(line[:0], int64(n), 16), "\r\n"...)
-	copy(buffer[chunkStart-len(size):], size)
-	copy(buffer[chunkStart+n:], "\r\n")
-	return buffer[chunkStart-len(size) : chunkStart+n+2]
+	dst = strconv.AppendInt(dst, int64(len(payload)), 16)
+	dst = append(dst, "\r\n"...)
+	dst = append(dst, payload...)
+	return append(dst, "\r\n"...)
 }
+
+// appendTrailer ends a chunked body with those fields of the trailer section, as
+// kept by a body, that may stand in one.
+func appendTrailer(dst, section []byte) []byte {
+	dst = append(dst, "0\r\n"...)
+	for len(section) > 2 {
+		var line []byte
+		line, section, _ = bytes.Cut(section, []byte("\r\n"))
+		if name, value, ok := splitField(line); ok && kindOf(name) == ordinary {
+			dst = appendField(dst, name, value)
+		}
+	}
+	return append(dst, "\r\n"...)
+}
+
+// lastChunk ends a chunked body without trailers.
+const lastChunk = "0\r\n\r\n"

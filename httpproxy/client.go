@@ -1,270 +1,331 @@
 package httpproxy
 
 import (
-	"bufio"
 	"errors"
-	"fmt"
-	"io"
-	"net"
 	"net/netip"
-	"runtime/debug"
-	"sync"
 	"time"
 
-	"github.com/valyala/fasthttp"
-
 	"fulcrum/loop"
-	"fulcrum/pool"
 )
-
-// lingerFor is how long a client has to notice that it is not listened to.
-const lingerFor = time.Second
-
-// A verdict says what becomes of the client's connection after a request.
-type verdict int
 
 const (
-	keep     verdict = iota
-	closeNow         // the answer is complete and nothing is left unread, or the connection is beyond use
-	linger           // something is left unread, which would turn a close into a reset and lose the answer
+	lingerFor = time.Second // how long a client has to notice that it is not listened to
+	pulse     = time.Second // how long a server may be silent after its client has ended its direction
 )
 
-// A failure is what a client is told when no server's answer can be passed on.
-type failure struct {
-	code   int
-	reason string
-}
+// stage is what a client is at.
+type stage uint8
 
-// A client is one connection of a listener, served by one goroutine.
+const (
+	reading   stage = iota // between two requests, or within a head
+	asking                 // its request is being served
+	lingering              // is told that it is not listened to any more
+	closing                // is closed once it has taken what it was sent
+	tunneling
+	gone
+)
+
+// A client is one connection of a listener. It is the loop.Handler of that
+// connection.
 type client struct {
-	p    *Proxy
-	conn net.Conn
-	br   *bufio.Reader
-	bw   *bufio.Writer
-	ip   string // "": it has none
+	w      *worker
+	conn   transport
+	ip     netip.Addr // invalid: it has none
+	x      *exchange  // the request that is being served
+	in     []byte     // what came in and cannot be used yet; nil mostly
+	alarm  alarm
+	tunnel *tunnel
 
-	// Of the request being served.
-	req request
-	ans answer
-	out []byte
+	seen    int // bytes of in that were searched for the end of the head
+	stage   stage
+	skipped bool // an empty line before the head
+	late    bool // the time for the head runs
+	ended   bool // has sent all it will send
+	paused  bool
+	held    bool // has not taken the last answer yet, and is not served before
+	feeding bool // feed is at work
 
-	mu      sync.Mutex // guards what follows
-	waiting bool       // for the first byte of a request
-	inBody  bool       // each Read has idle_timeout anew
-	aborted bool       // nothing more is read
+	next, prev *client
 }
 
-func newClient(p *Proxy, conn net.Conn) *client {
-	c := &client{p: p, conn: conn}
-	if ap, err := netip.ParseAddrPort(conn.RemoteAddr().String()); err == nil {
-		c.ip = ap.Addr().Unmap().WithZone("").String()
-	}
-	return c
+// Connected never comes: clients are accepted.
+func (c *client) Connected(*loop.Conn, error) {}
+
+// Spliced: so much of the request's body went to the server.
+func (c *client) Spliced(_ *loop.Conn, n int) {
+	c.w.serving = c
+	x := c.x
+	x.up.spliced(n)
+	x.uploaded(n)
+	c.flow()
 }
 
-func (c *client) Read(b []byte) (int, error) {
-	c.mu.Lock()
-	if c.aborted {
-		c.mu.Unlock()
-		return 0, errAborted
-	}
-	if c.inBody {
-		c.conn.SetReadDeadline(time.Now().Add(c.p.o.IdleTimeout))
-	}
-	c.mu.Unlock()
-	return c.conn.Read(b)
-}
-
-func (c *client) Write(b []byte) (int, error) {
-	c.conn.SetWriteDeadline(time.Now().Add(c.p.o.IdleTimeout))
-	return c.conn.Write(b)
-}
-
-// drain closes the connection soon, should it be idle.
-func (c *client) drain() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.waiting {
-		c.conn.SetReadDeadline(time.Now().Add(drainGrace))
-	}
-}
-
-// abort ends the reading of a request body from another goroutine, for good.
-func (c *client) abort() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.aborted = true
-	c.conn.SetReadDeadline(time.Unix(1, 0))
-}
-
-func (c *client) isAborted() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.aborted
-}
-
-func (c *client) serve() {
-	defer c.conn.Close()
-	defer c.recovered()
-	c.br = bufio.NewReaderSize(c, maxHead)
-	c.bw = bufio.NewWriter(c)
-	for first := true; c.await(first); first = false {
-		switch c.request() {
-		case closeNow:
-			return
-		case linger:
-			c.linger()
-			return
-		}
-	}
-}
-
-// recovered logs a panic and lets only this connection pay for it. It is
-// deferred.
-func (c *client) recovered() {
-	if r := recover(); r != nil {
-		c.p.o.Logger.Error("panic while serving a client", "client", c.ip, "panic", fmt.Sprint(r), "stack", string(debug.Stack()))
-	}
-}
-
-// await waits for the first byte of a request, then starts the clock for its
-// head.
-func (c *client) await(first bool) bool {
-	c.mu.Lock()
-	c.waiting, c.inBody = true, false
-	patience := c.p.o.IdleTimeout
-	if first {
-		patience = c.p.o.HeaderTimeout
-	}
-	if c.p.draining.Load() {
-		patience = min(patience, drainGrace)
-	}
-	c.conn.SetReadDeadline(time.Now().Add(patience))
-	c.mu.Unlock()
-
-	_, err := c.br.Peek(1)
-
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.waiting = false
-	c.conn.SetReadDeadline(time.Now().Add(c.p.o.HeaderTimeout))
-	return err == nil
-}
-
-// request serves one request.
-func (c *client) request() verdict {
-	if err := c.req.read(c.br); err != nil {
-		return c.refuseHead(err)
-	}
-	if string(c.req.parsed.Method()) == "CONNECT" {
-		c.refuse(failure{501, "CONNECT is not supported"}, nil)
-		return linger
-	}
-	var tried pool.Tried
-	var last error
-	for {
-		lease, err := c.p.acquire(&tried)
-		if err != nil {
-			return c.fail(unavailable(err, last))
-		}
-		server := lease.Server()
-		v, err := c.attempt(&lease)
-		if err == nil {
-			return v
-		}
-		c.p.o.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
-		if loop.Exhausted(err) {
-			return c.fail(failure{503, "no more connections can be opened"})
-		}
-		if last = err; !tried.Add(server) {
-			return c.fail(unavailable(pool.ErrNoneReady, last))
-		}
-	}
-}
-
-// unavailable tells why no server could be had; last is the error of the last
-// connection tried, if any.
-func unavailable(err, last error) failure {
-	switch {
-	case err == pool.ErrFull, err == pool.ErrQueueFull:
-		return failure{503, "every server is busy"}
-	case last == nil:
-		return failure{503, "no server is ready"}
-	case isTimeout(last):
-		return failure{504, "no server could be connected to in time"}
-	}
-	return failure{502, "no server could be connected to"}
-}
-
-// refuseHead answers a head that cannot be served.
-func (c *client) refuseHead(err error) verdict {
-	f := failure{400, err.Error()}
-	switch {
-	case errors.Is(err, errHeadTooLarge):
-		f.code = 431
-	case errors.Is(err, errVersion):
-		f.code = 505
-	case errors.Is(err, errSyntax), errors.Is(err, errFraming), errors.Is(err, errHost):
-	case isTimeout(err):
-		f = failure{408, "the head of the request did not come in time"}
-	default:
-		return closeNow // the client is gone
-	}
-	c.req.parsed.Reset() // nothing in it is to be relied on
-	c.refuse(f, nil)
-	return linger
-}
-
-// fail answers a request whose body, if any, was not read.
-func (c *client) fail(f failure) verdict {
-	bodyless := c.req.length == lengthNone || c.req.length == 0
-	if !bodyless || !c.req.keeps() || c.p.draining.Load() {
-		c.refuse(f, nil)
-		return linger
-	}
-	connection := ""
-	if c.req.http10 {
-		connection = "keep-alive"
-	}
-	if c.refuse(f, &connection) != nil {
-		return closeNow
-	}
-	return keep
-}
-
-// refuse writes a failure. connection is the value of the Connection field,
-// nil means close.
-func (c *client) refuse(f failure, connection *string) error {
-	body := f.reason + "\n"
-	out := fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nContent-Type: text/plain; charset=utf-8\r\n", f.code, fasthttp.StatusMessage(f.code))
-	if f.code == 503 {
-		out = append(out, "Retry-After: 1\r\n"...)
-	}
-	switch {
-	case connection == nil:
-		out = append(out, "Connection: close\r\n"...)
-	case *connection != "":
-		out = appendField(out, "Connection", []byte(*connection))
-	}
-	out = appendFraming(out, int64(len(body)))
-	if !c.req.parsed.IsHead() {
-		out = append(out, body...)
-	}
-	_, err := c.Write(out)
-	return err
-}
-
-// linger says that nothing more will come and lets the client finish talking.
-func (c *client) linger() {
-	closeWrite(c.conn)
-	c.conn.SetReadDeadline(time.Now().Add(lingerFor))
-	io.Copy(io.Discard, c.conn)
-}
-
-func closeWrite(conn net.Conn) {
-	if half, ok := conn.(interface{ CloseWrite() error }); ok {
-		half.CloseWrite()
+// Data uses up what has come in as far as that can be done now.
+func (c *client) Data(_ *loop.Conn, b []byte) {
+	if c.stage > asking {
 		return
 	}
-	conn.Close()
+	c.w.serving = c
+	if len(c.in) > 0 {
+		c.in = append(c.in, b...)
+		b = c.in
+	}
+	c.consume(b)
+}
+
+// proceed goes on with what came in before.
+func (c *client) proceed() {
+	if c.feeding || c.stage > asking {
+		return
+	}
+	c.consume(c.in)
+	if c.ended && c.stage == reading && !c.held {
+		c.closeSoon() // what is left is not a whole head
+	}
+}
+
+func (c *client) consume(b []byte) {
+	c.feeding = true
+	used := c.feed(b)
+	c.feeding = false
+	if c.stage == gone || c.stage == tunneling {
+		return
+	}
+	c.in = c.w.keep(c.in, b[used:])
+	if x := c.x; x != nil {
+		x.sendHead()
+		if c.ended && x.wantsMore() {
+			c.close()
+			return
+		}
+	}
+	c.flow()
+}
+
+// feed returns how much of b could be used.
+func (c *client) feed(b []byte) (used int) {
+	for used < len(b) {
+		n := 0
+		switch c.stage {
+		case reading:
+			n = c.head(b[used:])
+		case asking:
+			n = c.x.upload(b[used:])
+		default:
+			return len(b)
+		}
+		if n == 0 {
+			break
+		}
+		used += n
+	}
+	return used
+}
+
+// flow has the client wait when it sends more than can be used.
+func (c *client) flow() {
+	pause := len(c.in) >= maxHead || c.x != nil && c.x.uploadHeld
+	if pause == c.paused {
+		return
+	}
+	if c.paused = pause; pause {
+		c.conn.Pause()
+	} else {
+		c.conn.Resume()
+	}
+}
+
+// head takes a request's head, if it is there as a whole, and begins to serve it.
+func (c *client) head(b []byte) (used int) {
+	if c.held = c.conn.Unsent() > 0; c.held {
+		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.IdleTimeout)
+		return 0
+	}
+	if !c.skipped && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
+		c.skipped, c.seen = true, 0 // RFC 9112, section 2.2
+		return 2
+	}
+	n, err := headEnd(b, c.seen)
+	if err != nil {
+		c.refuseHead(err)
+		return len(b)
+	}
+	if n == 0 {
+		c.seen = len(b)
+		if !c.late {
+			c.late = true
+			c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.HeaderTimeout)
+		}
+		return 0
+	}
+	c.seen, c.skipped, c.late = 0, false, false
+	c.begin(b[:n])
+	return n
+}
+
+// begin serves a request.
+func (c *client) begin(head []byte) {
+	c.stage = asking
+	c.alarm.stop()
+	x := c.w.takeExchange(c)
+	c.x = x
+	if err := x.req.parse(c.w.parser, head); err != nil {
+		c.refuseHead(err)
+		return
+	}
+	if x.req.parsed.IsConnect() {
+		c.refuse(failure{501, "CONNECT is not supported"}, true)
+		c.settle(lingers)
+		return
+	}
+	x.up.begin(max(x.req.length, 0))
+	if x.req.length == lengthChunked {
+		x.up.begin(lengthChunked)
+	}
+	x.acquire()
+}
+
+// settle goes on after a request, which the exchange is done with.
+func (c *client) settle(v verdict) {
+	if x := c.x; x != nil {
+		c.x = nil
+		c.w.giveExchange(x)
+	}
+	switch {
+	case v == keeps:
+		c.stage = reading
+		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.patience(c.w.p.o.IdleTimeout))
+		c.proceed()
+	case v == lingers, c.paused, len(c.in) > 0:
+		c.linger()
+	default:
+		c.closeSoon()
+	}
+}
+
+// linger says that nothing more will come and lets the client finish talking: to
+// close what has not been read would be a reset, and lose the answer.
+func (c *client) linger() {
+	c.stage = lingering
+	c.in = c.w.keep(c.in, nil)
+	c.conn.CloseWrite()
+	if c.ended {
+		c.closeSoon()
+		return
+	}
+	patience := lingerFor
+	if c.conn.Unsent() > 0 {
+		patience = c.w.p.o.IdleTimeout
+	}
+	c.alarm.start(c.conn, c.w.loop.Now(), patience)
+	c.flow()
+}
+
+// closeSoon closes the connection once what was sent is out.
+func (c *client) closeSoon() {
+	if c.conn.Unsent() == 0 {
+		c.close()
+		return
+	}
+	c.stage = closing
+	c.in = c.w.keep(c.in, nil)
+	c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.IdleTimeout)
+	c.flow()
+}
+
+// close ends the client, whatever it is at, and its request.
+func (c *client) close() {
+	if c.stage == gone {
+		return
+	}
+	c.stage = gone
+	if t := c.tunnel; t != nil {
+		t.end()
+	}
+	if x := c.x; x != nil {
+		c.x = nil
+		x.cancel()
+		c.w.giveExchange(x)
+	}
+	c.in = c.w.keep(c.in, nil)
+	c.conn.Close()
+	c.conn.Recycle()
+	c.conn = closedTransport{}
+	c.w.remove(c)
+}
+
+// Ended: the client may still want its answers.
+func (c *client) Ended(*loop.Conn) {
+	c.w.serving = c
+	c.ended = true
+	switch {
+	case c.stage == lingering:
+		c.closeSoon()
+	case c.stage == reading && !c.held:
+		c.closeSoon()
+	case c.stage == asking && c.x.wantsMore():
+		c.close()
+	case c.stage == asking && c.x.sending && c.x.up.ended():
+		c.look()
+	}
+}
+
+// look sees to it that a silent server's client is taken to have left, if it has
+// ended its direction and takes what it is sent.
+func (c *client) look() {
+	if c.ended && !c.x.answerHeld {
+		c.alarm.start(c.conn, c.w.loop.Now(), pulse)
+	}
+}
+
+// Sent: the client has taken all it was sent.
+func (c *client) Sent(*loop.Conn) {
+	c.w.serving = c
+	switch {
+	case c.stage == closing:
+		c.close()
+	case c.stage == lingering:
+		c.alarm.start(c.conn, c.w.loop.Now(), lingerFor)
+	case c.stage == reading && c.held:
+		c.held = false
+		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.IdleTimeout)
+		c.proceed()
+	case c.stage == asking && c.x.answerHeld:
+		c.x.resumeAnswer()
+	}
+}
+
+// Failed: the client is gone, or there was a panic here.
+func (c *client) Failed(_ *loop.Conn, err error) {
+	if errors.Is(err, loop.ErrPanicked) {
+		c.w.panicked()
+	}
+	c.close()
+}
+
+// Expired: what the client was waited for has not come in time.
+func (c *client) Expired(*loop.Conn) {
+	now := c.w.loop.Now()
+	if !c.alarm.rang(c.conn, now) {
+		return
+	}
+	c.w.serving = c
+	x := c.x
+	switch {
+	case c.stage == reading && c.late && !c.held:
+		c.refuse(failure{408, "the head of the request did not come in time"}, true)
+		c.settle(lingers)
+	case c.stage != asking:
+		c.close()
+	case x.waiter != nil:
+		x.giveUp()
+	case x.answerHeld:
+		c.close() // does not take its answer
+	case !x.up.ended():
+		x.bodyFailed(failure{408, "the body of the request did not come in time"})
+	case c.ended && now-x.heard >= pulse:
+		c.close()
+	case c.ended:
+		c.alarm.start(c.conn, now, pulse-(now-x.heard))
+	}
 }

@@ -10,12 +10,14 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"fulcrum/loop"
 	"fulcrum/pool"
 )
 
@@ -80,21 +82,12 @@ func TestAServerOnAUnixSocket(t *testing.T) {
 	w.idle()
 }
 
-// hiding is a listener whose file goes before its queue is emptied.
-type hiding struct {
-	*net.UnixListener
-	path string
-}
-
-func (h hiding) RemoveFile() { os.Remove(h.path) }
-
 // Clients may come over a unix socket. They have no address to pass on, and a
 // stop leaves nothing for new ones to find.
 func TestClientsOnAUnixSocket(t *testing.T) {
 	t.Parallel()
-	l, path := listenUnix(t)
-	l.(*net.UnixListener).SetUnlinkOnClose(false)
-	w := newWorld(t, func(o *Options) { o.Listener.Close(); o.Listener = hiding{l.(*net.UnixListener), path} })
+	path := filepath.Join(t.TempDir(), "b.sock")
+	w := newWorld(t, func(o *Options) { o.Address = &net.UnixAddr{Net: "unix", Name: path} })
 	w.addSpec(overUnix(telling(t)))
 	transport := &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", path)
@@ -135,25 +128,37 @@ func TestSources(t *testing.T) {
 }
 
 // options returns what is set on the sockets of kept connections.
-func (us *upstreams) options(t *testing.T, options ...[2]int) (values []int) {
-	t.Helper()
-	us.mu.Lock()
-	defer us.mu.Unlock()
-	for _, set := range us.servers {
-		for u := range set.open {
-			raw, err := u.conn.(*net.TCPConn).SyscallConn()
-			if err != nil {
-				t.Fatal(err)
-			}
-			raw.Control(func(fd uintptr) {
+func (w *world) options(options ...[2]int) (values []int) {
+	w.each(func(k *worker) {
+		for _, set := range k.servers {
+			for u := set.all; u != nil; u = u.next {
+				fd := socketTo(w.t, u.conn.(*loop.Conn).LocalAddr())
 				for _, o := range options {
-					value, _ := unix.GetsockoptInt(int(fd), o[0], o[1])
+					value, _ := unix.GetsockoptInt(fd, o[0], o[1])
 					values = append(values, value)
 				}
-			})
+			}
+		}
+	})
+	return values
+}
+
+// socketTo returns the descriptor of this process that is bound to an address and
+// connected.
+func socketTo(t testing.TB, local netip.AddrPort) int {
+	all, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Error(err)
+	}
+	for _, f := range all {
+		fd, _ := strconv.Atoi(f.Name())
+		name, _ := unix.Getsockname(fd)
+		if a, ok := name.(*unix.SockaddrInet4); ok && netip.AddrPortFrom(netip.AddrFrom4(a.Addr), uint16(a.Port)) == local {
+			return fd
 		}
 	}
-	return values
+	t.Errorf("there is no socket at %v", local)
+	return -1
 }
 
 func TestSocketOptionsTowardsServers(t *testing.T) {
@@ -162,13 +167,13 @@ func TestSocketOptionsTowardsServers(t *testing.T) {
 		keepalive, userTimeout time.Duration
 		want                   string
 	}{{0, 0, "0 0"}, {7 * time.Second, 1500 * time.Millisecond, "1 1500 7 7 3"}} {
-		w := newWorld(t, func(o *Options) { o.Keepalive, o.UserTimeout = c.keepalive, c.userTimeout },
+		w := newWorld(t, func(o *Options) { o.Socket = loop.SocketOptions{Keepalive: c.keepalive, UserTimeout: c.userTimeout} },
 			origin(t, func(http.ResponseWriter, *http.Request) {}))
 		w.get("/")
 		w.idle()
 		wanted := [][2]int{{unix.SOL_SOCKET, unix.SO_KEEPALIVE}, {unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT},
 			{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE}, {unix.IPPROTO_TCP, unix.TCP_KEEPINTVL}, {unix.IPPROTO_TCP, unix.TCP_KEEPCNT}}
-		got := w.proxy.upstreams.options(t, wanted[:len(strings.Fields(c.want))]...)
+		got := w.options(wanted[:len(strings.Fields(c.want))]...)
 		if text := strings.Trim(fmt.Sprint(got), "[]"); text != c.want {
 			t.Errorf("%v, %v: set %s, want %s", c.keepalive, c.userTimeout, text, c.want)
 		}

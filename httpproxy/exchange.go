@@ -2,252 +2,333 @@ package httpproxy
 
 import (
 	"errors"
-	"io"
-	"net"
 	"time"
 
 	"fulcrum/loop"
 	"fulcrum/pool"
 )
 
+// spliceLeast is how long a body is that may be spliced.
+const spliceLeast = 256 << 10
+
 // maxInterim bounds the 1xx answers to one request.
 const maxInterim = 16
 
-// An exchange is one request and its answer on one upstream connection.
+var (
+	errClosed = errors.New("the connections to the server were closed")
+	errEnded  = errors.New("the server ended the connection")
+	errSlow   = slowError{}
+)
+
+// slowError is a server's silence beyond its time.
+type slowError struct{}
+
+func (slowError) Error() string { return "the server did not answer in time" }
+func (slowError) Timeout() bool { return true }
+
+// An exchange is one request and its answer. It belongs to a client until settle,
+// and to an upstream connection from connect to the end of the answer.
 type exchange struct {
-	c      *client
-	u      *upstream // nil once it was put back or dropped
-	lease  *pool.Lease
-	upload *upload // nil: the request has no body
+	w    *worker
+	req  request
+	up   body // the request's
+	ans  answer
+	down body   // the answer's
+	out  []byte // the request's head as it goes to the server
+
+	progress
 }
 
-// attempt sends the request to the lease's server and passes the answer on.
-// The error says that the server could not be connected to: nothing was sent
-// and another may be tried. The lease is released either way.
-func (c *client) attempt(lease *pool.Lease) (verdict, error) {
-	defer lease.Release(pool.AnswerFailed) // a panic; every other way out releases before
+// progress is what an exchange begins anew with each request.
+type progress struct {
+	c     *client
+	u     *upstream // nil: no connection yet, or no more
+	lease pool.Lease
+	tried pool.Tried
+	last  error // of the connection tried last
+
+	waiter *pool.Waiter // in the pool's queue
+	why    error        // it is
+
+	headWaits  bool // to go out with the first of the body
+	sending    bool // there is a server that takes the body
+	uploadHeld bool // the server takes no more for the moment
+	retried    bool
+	seen       int           // bytes of the answer that were searched for the end of its head
+	interim    int           // 1xx answers so far
+	heard      time.Duration // when the server's last bytes came
+	begun      bool          // the answer's head was passed on
+	chunks     bool          // the body goes to the client in chunks
+	trailers   bool          // and its trailer section too
+	untilClose bool          // the end of the client's connection is to be that of the body
+	reusable   bool          // what the answer says about the server's connection
+	answerHeld bool          // the client takes no more for the moment
+	verdict    verdict
+}
+
+// acquire gets a server that was not tried yet, waiting for one if it must.
+func (x *exchange) acquire() {
+	lease, err := x.w.p.o.Pool.Acquire(&x.tried)
+	switch err {
+	case nil:
+		x.lease = lease
+		x.connect()
+	case pool.ErrUnchecked:
+		x.wait(err, x.w.p.o.CheckWait)
+	case pool.ErrFull:
+		x.wait(err, x.w.p.o.QueueTimeout)
+	default:
+		x.fail(unavailable(err, x.last))
+	}
+}
+
+// wait stands in the pool's queue, up to a limit.
+func (x *exchange) wait(why error, limit time.Duration) {
+	c, w := x.c, &pool.Waiter{Tried: &x.tried}
+	w.Granted = func(lease pool.Lease, err error) {
+		if !c.w.loop.Post(func() { c.granted(w, lease, err) }) {
+			lease.Release(pool.Served)
+		}
+	}
+	x.waiter, x.why = w, why
+	if err := x.w.p.o.Pool.Await(w); err != nil {
+		x.waiter = nil
+		x.fail(unavailable(err, x.last))
+		return
+	}
+	c.alarm.start(c.conn, c.w.loop.Now(), limit)
+}
+
+// granted goes on with the server that was waited for; a request that has given
+// up meanwhile gives it back.
+func (c *client) granted(w *pool.Waiter, lease pool.Lease, err error) {
+	x := c.x
+	if x == nil || x.waiter != w {
+		lease.Release(pool.Served)
+		return
+	}
+	c.w.serving = c
+	x.waiter = nil
+	c.alarm.stop()
+	if err != nil {
+		x.fail(unavailable(err, x.last))
+		return
+	}
+	x.lease = lease
+	x.connect()
+	c.proceed()
+}
+
+// giveUp ends a wait that was too long.
+func (x *exchange) giveUp() {
+	x.leaveQueue()
+	x.fail(unavailable(x.why, x.last))
+}
+
+func (x *exchange) leaveQueue() {
+	if x.waiter != nil {
+		x.w.p.o.Pool.Cancel(x.waiter)
+		x.waiter = nil
+	}
+}
+
+// connect takes a kept connection to the server, if one is young enough for what
+// cannot be sent twice, or makes one.
+func (x *exchange) connect() {
 	age := youngFor
-	if c.replayable() {
-		age = idleFor
+	if x.replayable() {
+		age = x.w.p.o.keepFor
 	}
-	for {
-		u, err := c.p.upstreams.get(lease.Server(), age)
-		if err != nil {
-			if err == errClosed || loop.Exhausted(err) {
-				lease.Release(pool.Served) // the operator's doing, or this machine's
-			}
-			lease.Release(pool.ConnectFailed)
-			return closeNow, err
-		}
-		x := &exchange{c: c, u: u, lease: lease}
-		v, again := x.run()
-		if !again {
-			return v, nil
-		}
-		age = 0
+	server := x.lease.Server()
+	if u := x.w.takeIdle(server, age); u != nil {
+		x.u, u.x = u, x
+		x.send()
+		return
 	}
+	x.dial()
+}
+
+func (x *exchange) dial() {
+	u, err := x.w.dial(x.lease.Server(), x)
+	if err != nil {
+		x.connectFailed(err)
+		return
+	}
+	x.u = u
+}
+
+// connectFailed tries another server: nothing was sent yet.
+func (x *exchange) connectFailed(err error) {
+	server := x.lease.Server()
+	x.w.p.o.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
+	switch {
+	case loop.Exhausted(err):
+		x.lease.Release(pool.Served)
+		x.fail(failure{503, "no more connections can be opened"})
+		return
+	case err == errClosed: // the operator's doing
+		x.lease.Release(pool.Served)
+	default:
+		x.lease.Release(pool.ConnectFailed)
+	}
+	if x.last = err; !x.tried.Add(server) {
+		x.fail(unavailable(pool.ErrNoneReady, err))
+		return
+	}
+	x.acquire()
 }
 
 // replayable reports whether the request may be sent again after it might have
 // reached a server (RFC 9110, section 9.2.2).
-func (c *client) replayable() bool {
-	switch string(c.req.parsed.Method()) {
+func (x *exchange) replayable() bool {
+	switch string(x.req.parsed.Method()) {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return (c.req.length == lengthNone || c.req.length == 0) && !c.req.upgrades
+		return x.req.bodyless() && !x.req.upgrades
 	}
 	return false
 }
 
-// run reports again when the kept connection turned out to be closed and the
-// request may be sent on a new one.
-func (x *exchange) run() (v verdict, again bool) {
-	defer x.close()
-	err := x.ask()
-	if err == nil {
-		return x.relay(), false
+// send begins the request on the connection that there is now. The head goes out
+// together with what is there of the body.
+func (x *exchange) send() {
+	x.out = x.req.append(x.out[:0], x.c.ip, hostOf(x.lease.Server()))
+	x.heard = x.w.loop.Now()
+	x.headWaits, x.sending = true, true
+	if x.up.ended() {
+		x.sendHead()
+		x.sent()
 	}
-	u := x.u
-	x.close()
-	if !u.kept.IsZero() && !u.answered && x.c.replayable() && !isTimeout(err) && err != errClientGone && !errors.Is(err, net.ErrClosed) {
-		return keep, true
-	}
-	return x.failed(err), false
 }
 
-// ask sends the request and reads heads until a final one or 101 has come,
-// passing the interim ones on. The body goes out meanwhile.
-func (x *exchange) ask() error {
-	c, u := x.c, x.u
-	u.watch = x.clientGone
-	u.patience, u.stall = maxSilence, c.p.o.ResponseTimeout
-	c.out = c.req.append(c.out[:0], c.ip, hostOf(x.lease.Server()))
-	u.bw.Reset(u)
-	u.bw.Write(c.out)
-	if c.req.length > 0 || c.req.length == lengthChunked {
-		u.headBy.Store(headNotYet)
-		x.upload = c.startUpload(u)
+func (x *exchange) sendHead() {
+	if x.headWaits {
+		x.headWaits = false
+		x.u.conn.Send(x.out)
+		if !x.up.ended() {
+			x.flow(0)
+		}
+	}
+}
+
+// sent begins to wait for the answer.
+func (x *exchange) sent() {
+	x.c.alarm.stop()
+	if !x.begun {
+		x.u.alarm.start(x.u.conn, x.w.loop.Now(), x.w.p.o.ResponseTimeout)
+	}
+	x.c.look()
+}
+
+// upload passes on what has come of the request's body, and returns how much it
+// could use.
+func (x *exchange) upload(b []byte) (used int) {
+	if !x.sending || x.up.ended() || x.uploadHeld {
+		return 0
+	}
+	chunked := x.up.length == lengthChunked
+	out := x.w.out[:0]
+	direct := !chunked && !x.headWaits
+	if x.headWaits {
+		out = append(out, x.out...)
+		x.headWaits = false
+	}
+	for used < len(b) && !x.up.ended() {
+		piece, n, err := x.up.next(b[used:])
+		if err != nil {
+			x.bodyFailed(failure{400, "the body of the request is malformed"})
+			return len(b)
+		}
+		used += n
+		switch {
+		case len(piece) == 0:
+		case direct:
+			x.u.conn.Send(piece)
+		default:
+			out = appendPiece(out, piece, chunked)
+		}
+	}
+	if chunked && x.up.ended() {
+		out = append(out, lastChunk...)
+	}
+	x.allowSplice(x.c.conn, x.u.conn, &x.up, chunked)
+	x.w.send(x.u.conn, out)
+	x.uploaded(len(b))
+	return used
+}
+
+// uploaded goes on after a part of the body, or the last, was passed on, of n bytes
+// that came.
+func (x *exchange) uploaded(n int) {
+	if x.up.ended() {
+		x.sent()
 	} else {
-		u.headBy.Store(time.Now().Add(c.p.o.ResponseTimeout).UnixNano())
-		u.bw.Flush() // should it fail, reading tells more
+		x.flow(n)
 	}
-	for range maxInterim {
-		if err := c.ans.read(u.br); err != nil {
-			return err
-		}
-		code := c.ans.parsed.StatusCode()
-		if code >= 200 || code == 101 {
-			u.headBy.Store(headCame)
-			if code == 101 && (!c.req.upgrades || len(c.ans.upgrade) == 0) {
-				return errSyntax
-			}
-			return nil
-		}
-		if c.req.http10 {
-			continue
-		}
-		c.out = c.ans.appendInterim(c.out[:0])
-		if _, err := c.Write(c.out); err != nil {
-			return errClientGone
-		}
-	}
-	return errSyntax
 }
 
-// clientGone looks after the client while the server is silent. While the body
-// is being sent, its reader would notice.
-func (x *exchange) clientGone() bool {
-	return (x.upload == nil || x.upload.ended()) && x.c.br.Buffered() == 0 && ended(x.c.conn)
-}
-
-// relay passes a final answer on.
-func (x *exchange) relay() verdict {
-	c, a := x.c, &x.c.ans
-	code := a.parsed.StatusCode()
-	if code == 101 {
-		return x.tunnel()
-	}
-	bodyless := c.req.parsed.IsHead() || code == 204 || code == 304
-	from, to := a.length, a.length
+// flow sets the limits for what comes next of the body: from the client, or to
+// the server if that takes no more.
+func (x *exchange) flow(n int) {
+	now := x.w.loop.Now()
+	x.uploadHeld = full(x.u.conn, n) || x.u.conn.Broken()
 	switch {
-	case bodyless:
-		from = 0
-		if code == 204 || to == lengthChunked {
-			to = lengthNone
-		}
-	case from < 0 && c.req.http10:
-		to = lengthNone
-	case from < 0:
-		to = lengthChunked
-	}
-	untilClose := !bodyless && to == lengthNone
-	v := keep
-	if !c.req.keeps() || untilClose || c.p.draining.Load() {
-		v = closeNow
-	}
-	if x.upload != nil {
-		x.upload.settle()
-		if !x.upload.whole() {
-			v = linger
+	case !x.uploadHeld:
+		x.c.alarm.start(x.c.conn, now, x.w.p.o.IdleTimeout)
+	case !x.answerHeld:
+		x.c.alarm.stop()
+		fallthrough
+	default:
+		if !x.begun {
+			x.u.alarm.start(x.u.conn, now, x.w.p.o.ResponseTimeout)
 		}
 	}
-	connection := ""
-	switch {
-	case v != keep:
-		connection = "close"
-	case c.req.http10:
-		connection = "keep-alive"
-	}
-	c.out = a.appendFinal(c.out[:0], connection, to)
-	c.bw.Reset(c)
-	c.bw.Write(c.out)
-	reusable := a.keeps() && from != lengthNone
-	srcErr, dstErr := copyBody(c.bw, x.u.br, from, to == lengthChunked && !bodyless, func() { x.finish(reusable) })
-	if srcErr == nil && dstErr == nil {
-		if v == closeNow && (c.br.Buffered() > 0 || !quiet(c.conn)) {
-			return linger
-		}
-		return v
-	}
-	return x.cut(srcErr, untilClose)
 }
 
-// finish ends the server's part once its answer has been read.
-func (x *exchange) finish(reusable bool) {
-	u := x.u
-	if reusable && (x.upload == nil || x.upload.whole()) && u.br.Buffered() == 0 {
-		x.u = nil
-		x.c.p.upstreams.put(u)
-	} else {
-		x.close()
+// resumeUpload goes on after the server has taken all it was sent.
+func (x *exchange) resumeUpload() {
+	if x.u.conn.Broken() {
+		return // what the server has said about it is still to be read
 	}
+	if !x.begun {
+		x.u.alarm.stop()
+	}
+	x.uploadHeld = false
+	if !x.answerHeld {
+		x.c.alarm.start(x.c.conn, x.w.loop.Now(), x.w.p.o.IdleTimeout)
+	}
+	x.c.proceed()
+}
+
+// wantsMore reports whether nothing but more from the client can bring the request
+// forward.
+func (x *exchange) wantsMore() bool { return x.sending && !x.uploadHeld && !x.up.ended() }
+
+// bodyFailed ends a request whose body is not to be had. Its server never sees
+// one that looks complete.
+func (x *exchange) bodyFailed(f failure) {
+	x.dropUpstream()
+	x.lease.Release(pool.Served)
+	if x.begun {
+		x.cutClient()
+		return
+	}
+	x.c.refuse(f, true)
+	x.c.settle(lingers)
+}
+
+// cancel ends a request whose client is gone.
+func (x *exchange) cancel() {
+	x.leaveQueue()
+	x.dropUpstream()
 	x.lease.Release(pool.Served)
 }
 
-// cut ends an answer that cannot be completed so that the client can tell:
-// the server failed with srcErr, or the client does not take it (nil).
-func (x *exchange) cut(srcErr error, untilClose bool) verdict {
-	x.close()
-	outcome := pool.AnswerFailed
-	if srcErr == nil || srcErr == errClientGone || errors.Is(srcErr, net.ErrClosed) {
-		outcome = pool.Served
-	} else {
-		x.c.p.o.Logger.Debug("answer cut short", "server", x.lease.Server().Address(), "error", srcErr)
+func (x *exchange) dropUpstream() {
+	if u := x.u; u != nil {
+		if client, _, ok := sockets(x.c.conn, u.conn); ok && x.up.length >= spliceLeast {
+			client.SpliceAtMost(nil, 0) // the other may become somebody else's
+		}
+		u.drop()
 	}
-	x.lease.Release(outcome)
-	if tcp, ok := x.c.conn.(*net.TCPConn); ok && untilClose {
-		tcp.SetLinger(0) // a close would look like the end of the answer
-	}
-	return closeNow
-}
-
-// failed answers a request that got no answer from its server. The exchange
-// is closed.
-func (x *exchange) failed(err error) verdict {
-	c := x.c
-	if up := x.upload; up != nil && up.clientErr != nil {
-		x.lease.Release(pool.Served)
-		return c.blame(up.clientErr)
-	}
-	if err == errClientGone {
-		x.lease.Release(pool.Served)
-		return closeNow
-	}
-	f := failure{502, "the server gave no valid answer"}
-	outcome := pool.AnswerFailed
-	switch {
-	case isTimeout(err):
-		f = failure{504, "the server did not answer in time"}
-	case errors.Is(err, net.ErrClosed):
-		f.reason, outcome = "the server was taken out of service", pool.Served
-	}
-	c.p.o.Logger.Debug("no answer", "server", x.lease.Server().Address(), "error", err)
-	x.lease.Release(outcome)
-	return c.fail(f)
-}
-
-// blame answers a request whose body could not be read.
-func (c *client) blame(err error) verdict {
-	var network net.Error
-	switch {
-	case isTimeout(err):
-		c.refuse(failure{408, "the body of the request did not come in time"}, nil)
-	case errors.As(err, &network), err == io.ErrUnexpectedEOF:
-		return closeNow
-	default:
-		c.refuse(failure{400, "the body of the request is malformed"}, nil)
-	}
-	return linger
-}
-
-// close drops the upstream connection, unless it was put back, and waits for
-// the upload. Closing again does nothing.
-func (x *exchange) close() {
-	if x.u != nil {
-		x.c.p.upstreams.drop(x.u)
-		x.u = nil
-	}
-	if x.upload != nil && !x.upload.ended() {
-		x.c.abort()
-		<-x.upload.done
-	}
+	x.sending, x.headWaits = false, false
 }

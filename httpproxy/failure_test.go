@@ -1,10 +1,10 @@
 package httpproxy
 
 import (
-	"errors"
+	"context"
 	"fmt"
 	"io"
-	"net"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -85,22 +85,32 @@ func TestDoubtfulHeadsAreRefused(t *testing.T) {
 
 func TestBrokenChunksAreNotPassedOnAsAWhole(t *testing.T) {
 	t.Parallel()
-	ends := make(chan error, 10)
+	var begun, ended, whole atomic.Int64 // a request that is broken from the start may not even reach the server
 	w := newWorld(t, func(o *Options) { o.ResponseTimeout = time.Minute }, origin(t, func(_ http.ResponseWriter, r *http.Request) {
-		_, err := io.Copy(io.Discard, r.Body)
-		ends <- err
-	}))
-	for _, broken := range []string{"x\r\n", "2\r\nabc\r\n0\r\n\r\n", "1\nab", "-1\r\n", "0\r\nno\n\r\n"} {
-		r := w.dial()
-		r.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n%s", broken)
-		if resp, _, _ := r.response("POST"); resp.StatusCode != 400 || !resp.Close {
-			t.Errorf("%q: got %d", broken, resp.StatusCode)
+		begun.Add(1)
+		if _, err := io.Copy(io.Discard, r.Body); err == nil {
+			whole.Add(1)
 		}
-		if err := <-ends; err == nil {
-			t.Errorf("%q looked complete to the server", broken)
+		ended.Add(1)
+	}))
+	for _, broken := range []string{"x\r\n", "2\r\nabc\r\n0\r\n\r\n", "1\nab", "-1\r\n", "0\r\nno\n\r\n", "1 \r\na\r\n", "0;\x00\r\n\r\n", "\r\n"} {
+		for _, together := range []bool{true, false} {
+			r, before := w.dial(), begun.Load()
+			r.send("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+			if !together {
+				w.eventually("the server sees the request", func() bool { return begun.Load() > before })
+			}
+			r.send("%s", broken)
+			if resp, _, _ := r.response("POST"); resp.StatusCode != 400 || !resp.Close {
+				t.Errorf("%q: got %d", broken, resp.StatusCode)
+			}
 		}
 	}
 	w.idle()
+	w.eventually("the server has given up", func() bool { return begun.Load() == ended.Load() })
+	if whole.Load() != 0 {
+		t.Errorf("%d looked complete to the server", whole.Load())
+	}
 	if w.failures(0) != 0 {
 		t.Error("the server was blamed")
 	}
@@ -327,7 +337,7 @@ func TestRequestOnAStaleConnection(t *testing.T) {
 			io.WriteString(r, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
 	})
-	w := newWorld(t, nil, addr)
+	w := newWorld(t, func(o *Options) { o.Loops = o.Loops[:1] }, addr) // which the connection is kept on
 	w.get("/")
 	if resp, _ := w.get("/"); resp.StatusCode != 200 {
 		t.Errorf("GET was not sent again: %d", resp.StatusCode)
@@ -348,7 +358,7 @@ func TestRequestOnAStaleConnection(t *testing.T) {
 func TestClosedConnectionIsNotReused(t *testing.T) {
 	t.Parallel()
 	closed := make(chan struct{}, 2)
-	w := newWorld(t, nil, rawOrigin(t, func(_ int, r *wire) {
+	w := newWorld(t, func(o *Options) { o.Loops = o.Loops[:1] }, rawOrigin(t, func(_ int, r *wire) {
 		r.tryHead()
 		io.WriteString(r, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		r.Close()
@@ -420,46 +430,28 @@ func TestBodyThatStops(t *testing.T) {
 	w.idle()
 }
 
-// panicky makes every connection it accepts panic when it is read.
-type panicky struct{ net.Listener }
-
-type panickyConn struct{ net.Conn }
-
-func (p panicky) Accept() (net.Conn, error) {
-	c, err := p.Listener.Accept()
-	if err != nil {
-		return nil, err
-	}
-	return panickyConn{c}, nil
-}
-
-func (panickyConn) Read([]byte) (int, error) { panic("unreadable") }
-
+// A panic costs the client and the server whose connections it happened on.
 func TestPanicCostsOneConnection(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.Listener = panicky{o.Listener} }, closedPort(t))
+	w := newWorld(t, func(o *Options) { o.Logger = slog.New(panicky{slog.DiscardHandler}) }, closedPort(t))
 	for range 2 {
-		w.dial().ends()
+		r := w.dial()
+		r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+		if rest := r.ends(); rest != "" {
+			t.Errorf("got %q", rest)
+		}
 	}
+	w.idle()
 }
 
-func TestAcceptGoesOnAfterAnError(t *testing.T) {
-	t.Parallel()
-	var failed atomic.Bool
-	w := newWorld(t, func(o *Options) { o.Listener = flaky{o.Listener, &failed} }, origin(t, func(http.ResponseWriter, *http.Request) {}))
-	if resp, _ := w.get("/"); resp.StatusCode != 200 || !failed.Load() {
-		t.Errorf("got %d", resp.StatusCode)
-	}
-}
+// panicky panics when the proxy says that a server cannot be connected to.
+type panicky struct{ slog.Handler }
 
-type flaky struct {
-	net.Listener
-	failed *atomic.Bool
-}
-
-func (f flaky) Accept() (net.Conn, error) {
-	if !f.failed.Swap(true) {
-		return nil, errors.New("too many open files")
+func (panicky) Enabled(context.Context, slog.Level) bool { return true }
+func (p panicky) WithAttrs([]slog.Attr) slog.Handler     { return p }
+func (panicky) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "cannot connect" {
+		panic("on purpose")
 	}
-	return f.Listener.Accept()
+	return nil
 }

@@ -5,17 +5,17 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
-	"slices"
 	"strconv"
+	"time"
 
 	"github.com/valyala/fasthttp"
 )
 
-// maxHead bounds a head, start line included, and is the size of every read
-// buffer.
+// maxHead bounds a head, start line included.
 const maxHead = 16 << 10
 
-// Every field is compared with every connection option, so both are bounded.
+// Every field may have to be compared with every connection option, so both are
+// bounded.
 const (
 	maxFields  = 256
 	maxOptions = 16
@@ -35,23 +35,33 @@ var (
 	errVersion      = errors.New("the HTTP version is not 1.0 or 1.1")
 )
 
-type field struct{ name, value []byte }
+type field struct {
+	name, value []byte
+	kind        kind
+}
 
 // A head is what a request and an answer have in common, checked strictly
-// before fasthttp parses it. Its slices are valid until the next read.
+// before fasthttp parses it. Its slices lie in what it was parsed from.
 type head struct {
-	raw     []byte
-	fields  []field
-	length  int64    // of the body, or lengthNone or lengthChunked
-	options [][]byte // what Connection names
-	upgrade []byte
-	http10  bool
+	fields   []field
+	length   int64    // of the body, or lengthNone or lengthChunked
+	options  [][]byte // what Connection names, but for those below
+	named    int      // how many options there are in all
+	upgrade  []byte
+	patience time.Duration // how long the sender says it keeps an idle connection; 0: does not say
+
+	http10        bool
+	closes        bool // Connection names close,
+	keepsAlive    bool // keep-alive,
+	wantsUpgrade  bool // upgrade
+	takesTrailers bool // TE lists trailers
 }
 
 // A request is a client's head. Only its body's end tells where the next one
 // begins.
 type request struct {
 	head
+	raw      []byte // a copy of what came
 	parsed   fasthttp.RequestHeader
 	target   []byte // origin-form or "*"
 	host     []byte
@@ -64,12 +74,59 @@ type answer struct {
 	parsed fasthttp.ResponseHeader
 }
 
-// read takes a request's head off br. Network errors come back as they are.
-func (r *request) read(br *bufio.Reader) error {
+// headEnd returns how long the head is that b begins with, or 0 if it has not
+// come to its end yet. The first seen bytes were looked at before.
+func headEnd(b []byte, seen int) (int, error) {
+	if len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
+		return 0, errSyntax
+	}
+	from := max(seen-3, 0)
+	if i := bytes.Index(b[from:], []byte("\r\n\r\n")); i >= 0 {
+		if n := from + i + 4; n <= maxHead {
+			return n, nil
+		}
+		return 0, errHeadTooLarge
+	}
+	for at := from; ; at++ {
+		i := bytes.IndexByte(b[at:], '\n')
+		if i < 0 {
+			break
+		}
+		if at += i; at == 0 || b[at-1] != '\r' {
+			return 0, errSyntax
+		}
+	}
+	if len(b) >= maxHead {
+		return 0, errHeadTooLarge
+	}
+	return 0, nil
+}
+
+// A parser runs fasthttp's parsers, which want a reader, over bytes at hand.
+type parser struct {
+	source bytes.Reader
+	reader *bufio.Reader
+}
+
+func newParser() *parser { return &parser{reader: bufio.NewReaderSize(nil, maxHead)} }
+
+// parse reports whether all of b is one head to fasthttp.
+func (p *parser) parse(b []byte, into interface{ Read(*bufio.Reader) error }) bool {
+	p.source.Reset(b)
+	p.reader.Reset(&p.source)
+	return into.Read(p.reader) == nil && p.reader.Buffered() == 0 && p.source.Len() == 0
+}
+
+// parse takes in a request's head, as headEnd found it.
+func (r *request) parse(p *parser, b []byte) error {
+	r.raw = append(r.raw[:0], b...)
 	r.parsed.Reset()
 	r.parsed.DisableNormalizing()
-	if err := r.head.read(br, &r.parsed); err != nil {
+	if err := r.scan(r.raw); err != nil {
 		return err
+	}
+	if !p.parse(r.raw, &r.parsed) {
+		return errSyntax
 	}
 	if err := r.version(r.parsed.Protocol()); err != nil {
 		return err
@@ -77,11 +134,12 @@ func (r *request) read(br *bufio.Reader) error {
 	if err := r.findHost(); err != nil {
 		return err
 	}
-	bodyless := r.length == lengthNone || r.length == 0
-	r.upgrades = len(r.upgrade) > 0 && r.has("upgrade") && !r.http10 && bodyless &&
+	r.upgrades = len(r.upgrade) > 0 && r.wantsUpgrade && !r.http10 && r.bodyless() &&
 		!is(r.upgrade, "h2c") // would hide the requests within from this proxy
 	return nil
 }
+
+func (h *head) bodyless() bool { return h.length == lengthNone || h.length == 0 }
 
 // findHost checks Host and the target; a target in absolute-form (RFC 9112,
 // section 3.2.2) has to agree with Host and is forwarded in origin-form.
@@ -89,8 +147,8 @@ func (r *request) findHost() error {
 	r.host, r.target = nil, r.parsed.RequestURI()
 	hosts := 0
 	connect := string(r.parsed.Method()) == "CONNECT"
-	for _, f := range r.fields {
-		if is(f.name, "host") {
+	for i := range r.fields {
+		if f := &r.fields[i]; f.kind == hostField {
 			hosts++
 			r.host = f.value
 		}
@@ -125,12 +183,16 @@ func (r *request) findHost() error {
 	return nil
 }
 
-// read takes an answer's head off br.
-func (a *answer) read(br *bufio.Reader) error {
+// parse takes in an answer's head, as headEnd found it. b must not change as
+// long as the fields are used.
+func (a *answer) parse(p *parser, b []byte) error {
 	a.parsed.Reset()
 	a.parsed.DisableNormalizing()
-	if err := a.head.read(br, &a.parsed); err != nil {
+	if err := a.scan(b); err != nil {
 		return err
+	}
+	if !p.parse(b, &a.parsed) {
+		return errSyntax
 	}
 	if code := a.parsed.StatusCode(); code < 100 || code > 599 {
 		return errSyntax
@@ -149,139 +211,130 @@ func (h *head) version(protocol []byte) error {
 	return nil
 }
 
-// read checks the next head strictly, then lets fasthttp parse the same bytes.
-func (h *head) read(br *bufio.Reader, parser interface{ Read(*bufio.Reader) error }) error {
-	if err := h.gather(br); err != nil {
-		return err
-	}
-	if err := h.scan(); err != nil {
-		return err
-	}
-	before := br.Buffered()
-	if parser.Read(br) != nil || before-br.Buffered() != len(h.raw) {
+// scan splits a head into its fields and refuses what RFC 9112 leaves open to
+// interpretation.
+func (h *head) scan(b []byte) error {
+	*h = head{fields: h.fields[:0], options: h.options[:0], length: lengthNone}
+	end := bytes.IndexByte(b, '\n')
+	if end < 1 || b[end-1] != '\r' || !isValue(b[:end-1]) {
 		return errSyntax
 	}
-	return nil
-}
-
-// gather waits until a whole head is in br's buffer and copies it. Every line
-// has to end in CRLF; one empty line before the head is skipped (RFC 9112,
-// section 2.2).
-func (h *head) gather(br *bufio.Reader) error {
-	line, seen, skipped := 0, 0, false
-	for {
-		if _, err := br.Peek(seen + 1); err == bufio.ErrBufferFull {
-			return errHeadTooLarge
-		} else if err != nil {
-			return err
-		}
-		b, _ := br.Peek(br.Buffered())
-		for seen < len(b) {
-			i := bytes.IndexByte(b[seen:], '\n')
-			if i < 0 {
-				seen = len(b)
-				break
-			}
-			end := seen + i
-			if end == line || b[end-1] != '\r' {
-				return errSyntax
-			}
-			empty := end-line == 1
-			line, seen = end+1, end+1
-			switch {
-			case empty && end > 1:
-				h.raw = append(h.raw[:0], b[:line]...)
-				return nil
-			case empty && skipped:
-				return errSyntax
-			case empty:
-				br.Discard(line)
-				b = b[line:]
-				line, seen, skipped = 0, 0, true
-			}
-		}
-	}
-}
-
-// scan splits the head into its fields and refuses what RFC 9112 leaves open
-// to interpretation.
-func (h *head) scan() error {
-	h.fields, h.options, h.upgrade, h.length = h.fields[:0], h.options[:0], nil, lengthNone
-	start, lines, _ := bytes.Cut(h.raw, []byte("\r\n"))
-	if !isValue(start) {
-		return errSyntax
-	}
-	for len(lines) > 2 {
+	for b = b[end+1:]; len(b) > 2; b = b[end+1:] {
 		if len(h.fields) == maxFields {
 			return errHeadTooLarge
 		}
-		var line []byte
-		line, lines, _ = bytes.Cut(lines, []byte("\r\n"))
-		name, value, ok := bytes.Cut(line, []byte(":"))
-		value = bytes.Trim(value, " \t")
-		if !ok || !isToken(name) || !isValue(value) {
+		end = bytes.IndexByte(b, '\n')
+		if end < 1 || b[end-1] != '\r' {
 			return errSyntax
 		}
-		h.fields = append(h.fields, field{name, value})
-		if err := h.note(name, value); err != nil {
-			return err
+		name, value, ok := splitField(b[:end-1])
+		if !ok {
+			return errSyntax
+		}
+		f := field{name, value, kindOf(name)}
+		h.fields = append(h.fields, f)
+		if f.kind != ordinary {
+			if err := h.note(&f); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
+// splitField splits a line, and reports whether it is a field.
+func splitField(line []byte) (name, value []byte, ok bool) {
+	colon := bytes.IndexByte(line, ':')
+	if colon < 0 || !isToken(line[:colon]) {
+		return nil, nil, false
+	}
+	value = line[colon+1:]
+	for len(value) > 0 && (value[0] == ' ' || value[0] == '\t') {
+		value = value[1:]
+	}
+	for n := len(value); n > 0 && (value[n-1] == ' ' || value[n-1] == '\t'); n-- {
+		value = value[:n-1]
+	}
+	return line[:colon], value, isValue(value)
+}
+
 // note takes in what a field says about the message itself.
-func (h *head) note(name, value []byte) error {
-	switch {
-	case is(name, "content-length"):
-		n, err := strconv.ParseUint(string(value), 10, 62)
+func (h *head) note(f *field) error {
+	switch f.kind {
+	case lengthField:
+		n, err := strconv.ParseUint(string(f.value), 10, 62)
 		if h.length != lengthNone || err != nil {
 			return errFraming
 		}
 		h.length = int64(n)
-	case is(name, "transfer-encoding"):
-		if h.length != lengthNone || !is(value, "chunked") {
+	case codingField:
+		if h.length != lengthNone || !is(f.value, "chunked") {
 			return errFraming
 		}
 		h.length = lengthChunked
-	case is(name, "connection"):
-		for option := range bytes.SplitSeq(value, []byte(",")) {
-			if len(h.options) == maxOptions {
-				return errSyntax
-			}
-			h.options = append(h.options, bytes.Trim(option, " \t"))
-		}
-	case is(name, "upgrade"):
+	case connectionField:
+		return h.noteOptions(f.value)
+	case upgradeField:
 		if h.upgrade != nil {
 			return errSyntax
 		}
-		h.upgrade = value
+		h.upgrade = f.value
+	case teField:
+		for coding := range bytes.SplitSeq(f.value, []byte(",")) {
+			h.takesTrailers = h.takesTrailers || is(bytes.Trim(coding, " \t"), "trailers")
+		}
+	case keepAliveField:
+		h.patience = keepAliveTimeout(f.value)
 	}
 	return nil
 }
 
-// has reports whether Connection names an option.
-func (h *head) has(option string) bool {
-	return slices.ContainsFunc(h.options, func(o []byte) bool { return is(o, option) })
+func (h *head) noteOptions(value []byte) error {
+	for option := range bytes.SplitSeq(value, []byte(",")) {
+		if h.named == maxOptions {
+			return errSyntax
+		}
+		h.named++
+		option = bytes.Trim(option, " \t")
+		switch {
+		case is(option, "keep-alive"):
+			h.keepsAlive = true
+		case is(option, "upgrade"):
+			h.wantsUpgrade = true
+		case is(option, "close"):
+			h.closes = true
+			fallthrough
+		default:
+			h.options = append(h.options, option)
+		}
+	}
+	return nil
+}
+
+// keepAliveTimeout returns what "timeout" says in a Keep-Alive field, or 0.
+func keepAliveTimeout(value []byte) time.Duration {
+	for part := range bytes.SplitSeq(value, []byte(",")) {
+		name, seconds, _ := bytes.Cut(bytes.Trim(part, " \t"), []byte("="))
+		if is(name, "timeout") {
+			n, _ := strconv.ParseUint(string(seconds), 10, 16)
+			return time.Duration(n) * time.Second
+		}
+	}
+	return 0
+}
+
+// names reports whether Connection names a field.
+func (h *head) names(field []byte) bool {
+	for _, o := range h.options {
+		if bytes.EqualFold(o, field) {
+			return true
+		}
+	}
+	return false
 }
 
 // keeps reports whether the sender lets its connection live on after this.
-func (h *head) keeps() bool {
-	return !h.has("close") && (!h.http10 || h.has("keep-alive"))
-}
-
-func is(b []byte, lower string) bool {
-	return len(b) == len(lower) && bytes.EqualFold(b, []byte(lower))
-}
-
-func isToken(b []byte) bool {
-	for _, c := range b {
-		if !isAlphanumeric(c) && bytes.IndexByte([]byte("!#$%&'*+-.^_`|~"), c) < 0 {
-			return false
-		}
-	}
-	return len(b) > 0
-}
+func (h *head) keeps() bool { return !h.closes && (!h.http10 || h.keepsAlive) }
 
 // isHost reports whether b can be the value of Host: a name or an IPv4 address,
 // or an IPv6 address in brackets, with or without a port.
@@ -293,33 +346,9 @@ func isHost(b []byte) bool {
 	}
 	name, port, _ := bytes.Cut(b, []byte(":"))
 	for _, c := range name {
-		// The characters of a reg-name (RFC 3986, section 3.2.2) but for the
-		// comma, which could be taken for a list's.
-		if !isAlphanumeric(c) && bytes.IndexByte([]byte("-._~%!$&'()*+;="), c) < 0 {
+		if !hostBytes[c] {
 			return false
 		}
 	}
 	return len(name) > 0 && isDigits(port)
-}
-
-func isDigits(b []byte) bool {
-	for _, c := range b {
-		if c < '0' || c > '9' {
-			return false
-		}
-	}
-	return true
-}
-
-func isAlphanumeric(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
-}
-
-func isValue(b []byte) bool {
-	for _, c := range b {
-		if c < ' ' && c != '\t' || c == 0x7f {
-			return false
-		}
-	}
-	return true
 }

@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"bufio"
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"log/slog"
@@ -10,6 +11,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"os"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,47 +21,86 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"fulcrum/loop"
 	"fulcrum/pool"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// atOnce is how many tests run at the same time: each has loops of its own, and
+// they mostly wait.
+const atOnce = 8
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", strconv.Itoa(atOnce))
+	runtime.GOMAXPROCS(runtime.NumCPU() + 2*atOnce) // a loop keeps its processor while there is work
+	goleak.VerifyTestMain(m)
+}
+
+// testIO returns what the loops of these tests work by: io_uring where there is
+// one to be had, unless FULCRUM_TEST_IO=epoll is set.
+func testIO() loop.IO {
+	if os.Getenv("FULCRUM_TEST_IO") == "epoll" {
+		return loop.Epoll
+	}
+	return loop.Auto()
+}
+
+// newLoops starts two loops that end with the test, after what else does.
+func newLoops(t testing.TB) (loops []*loop.Loop) {
+	t.Helper()
+	for range 2 {
+		l, err := loop.New(testIO(), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(l.Stop)
+		loops = append(loops, l)
+	}
+	return loops
+}
+
+var anyPort = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
 
 // A world is a proxy in front of the servers of one pool.
 type world struct {
-	t     *testing.T
+	t     testing.TB
 	pool  *pool.Pool
 	proxy *Proxy
 	addr  string
 	http  *http.Client
 }
 
+// each has something done on every loop, and waits for it.
+func (w *world) each(do func(*worker)) {
+	for _, worker := range w.proxy.workers {
+		done := make(chan struct{})
+		worker.loop.Post(func() { do(worker); close(done) })
+		<-done
+	}
+}
+
 // newWorld starts a proxy with patient timeouts that change may alter; the
 // servers are healthy.
-func newWorld(t *testing.T, change func(*Options), addresses ...string) *world {
+func newWorld(t testing.TB, change func(*Options), addresses ...string) *world {
 	t.Helper()
 	p, err := pool.New("web", pool.Options{Algorithm: pool.RoundRobin})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var plain net.ListenConfig
-	plain.SetMultipathTCP(false)
-	l, err := plain.Listen(context.Background(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	o := Options{Name: "web", Listener: l, Pool: p, IdleTimeout: 5 * time.Second, HeaderTimeout: 5 * time.Second,
+	o := Options{Name: "web", Address: anyPort, Loops: newLoops(t), Pool: p, IdleTimeout: 5 * time.Second, HeaderTimeout: 5 * time.Second,
 		ConnectTimeout: 2 * time.Second, ResponseTimeout: 5 * time.Second, CheckWait: 5 * time.Second,
 		Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&o)
 	}
-	w := &world{t: t, pool: o.Pool, addr: l.Addr().String()}
+	w := &world{t: t, pool: o.Pool}
 	for _, a := range addresses {
 		w.add(a)
 	}
 	if w.proxy, err = New(o); err != nil {
 		t.Fatal(err)
 	}
+	w.addr = w.proxy.Addr().String()
 	w.proxy.Start()
 	transport := &http.Transport{DisableCompression: true, MaxIdleConnsPerHost: 100}
 	w.http = &http.Client{Transport: transport, Timeout: 30 * time.Second,
@@ -114,7 +157,7 @@ func (w *world) get(path string) (*http.Response, string) {
 
 // A wire is a raw connection of a client.
 type wire struct {
-	t *testing.T
+	t testing.TB
 	*net.TCPConn
 	br *bufio.Reader
 }
@@ -174,7 +217,7 @@ func (r *wire) ends() string {
 }
 
 // origin is a net/http server.
-func origin(t *testing.T, h http.HandlerFunc) string {
+func origin(t testing.TB, h http.HandlerFunc) string {
 	t.Helper()
 	s := httptest.NewServer(h)
 	t.Cleanup(func() { s.CloseClientConnections(); s.Close() })
@@ -182,7 +225,7 @@ func origin(t *testing.T, h http.HandlerFunc) string {
 }
 
 // rawOrigin runs talk once for each connection, numbered from 0.
-func rawOrigin(t *testing.T, talk func(n int, r *wire)) string {
+func rawOrigin(t testing.TB, talk func(n int, r *wire)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -230,7 +273,7 @@ func (r *wire) tryHead() (string, bool) {
 }
 
 // canned answers every request (without a body) with the same bytes.
-func canned(t *testing.T, answer string) string {
+func canned(t testing.TB, answer string) string {
 	return rawOrigin(t, func(_ int, r *wire) {
 		for {
 			if _, ok := r.tryHead(); !ok {
@@ -242,7 +285,7 @@ func canned(t *testing.T, answer string) string {
 }
 
 // closedPort is an address that refuses connections.
-func closedPort(t *testing.T) string {
+func closedPort(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -255,7 +298,7 @@ func mustAddr(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustPars
 
 // fullListener is an address that neither accepts nor refuses: its queue of
 // connections is full.
-func fullListener(t *testing.T) (address string, done func()) {
+func fullListener(t testing.TB) (address string, done func()) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)

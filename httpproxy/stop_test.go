@@ -16,7 +16,7 @@ import (
 	"fulcrum/pool"
 )
 
-func within(t *testing.T, d time.Duration) context.Context {
+func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
@@ -90,11 +90,7 @@ func TestStopClosesWhatDoesNotEnd(t *testing.T) {
 func TestStopBeforeStart(t *testing.T) {
 	t.Parallel()
 	p, _ := pool.New("web", pool.Options{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy, err := New(Options{Name: "web", Listener: l, Pool: p})
+	proxy, err := New(Options{Name: "web", Address: anyPort, Loops: newLoops(t), Pool: p})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +99,7 @@ func TestStopBeforeStart(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if _, err := net.Dial("tcp", l.Addr().String()); err == nil {
+	if _, err := net.Dial("tcp", proxy.Addr().String()); err == nil {
 		t.Error("the port is still open")
 	}
 }
@@ -111,15 +107,12 @@ func TestStopBeforeStart(t *testing.T) {
 func TestOptionsAreChecked(t *testing.T) {
 	t.Parallel()
 	p, _ := pool.New("web", pool.Options{})
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	loops := newLoops(t)
 	for want, o := range map[string]Options{
-		`http listener "a" needs a bound listener and a pool`:             {Name: "a", Pool: p},
-		`http listener "b" needs a bound listener and a pool`:             {Name: "b", Listener: l},
-		`http listener "c": idle_timeout is -1s; it must not be negative`: {Name: "c", Listener: l, Pool: p, IdleTimeout: -time.Second},
+		`http listener "a" needs an address, a pool and loops`:            {Name: "a", Loops: loops, Pool: p},
+		`http listener "b" needs an address, a pool and loops`:            {Name: "b", Address: anyPort, Loops: loops},
+		`http listener "d" needs an address, a pool and loops`:            {Name: "d", Address: anyPort, Pool: p},
+		`http listener "c": idle_timeout is -1s; it must not be negative`: {Name: "c", Address: anyPort, Loops: loops, Pool: p, IdleTimeout: -time.Second},
 	} {
 		if _, err := New(o); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
@@ -239,31 +232,26 @@ func TestForgetLeavesWhatIsInUse(t *testing.T) {
 
 // open counts the upstream connections.
 func (w *world) open() (n int) {
-	us := w.proxy.upstreams
-	us.mu.Lock()
-	defer us.mu.Unlock()
-	for _, set := range us.servers {
-		n += len(set.open)
-	}
+	w.each(func(k *worker) {
+		for _, set := range k.servers {
+			for u := set.all; u != nil; u = u.next {
+				n++
+			}
+		}
+	})
 	return n
 }
 
 func TestIdleConnectionsAreBoundedInTime(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil, origin(t, func(http.ResponseWriter, *http.Request) {}))
+	w := newWorld(t, func(o *Options) { o.keepFor = time.Minute }, origin(t, func(http.ResponseWriter, *http.Request) {}))
 	w.get("/")
-	us := w.proxy.upstreams
-	us.reap()
 	if n := w.open(); n != 1 {
 		t.Fatalf("%d connections are open", n)
 	}
-	us.mu.Lock()
-	us.servers[w.server(0)].idle[0].kept = time.Now().Add(-idleFor - time.Second)
-	us.mu.Unlock()
-	us.reap()
-	if n := w.open(); n != 0 {
-		t.Errorf("%d connections are open", n)
-	}
+	w = newWorld(t, func(o *Options) { o.keepFor = 50 * time.Millisecond }, origin(t, func(http.ResponseWriter, *http.Request) {}))
+	w.get("/")
+	w.eventually("the idle connection is closed", func() bool { return w.open() == 0 })
 }
 
 func webSocketEcho(t *testing.T) string {

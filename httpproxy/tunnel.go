@@ -1,78 +1,54 @@
 package httpproxy
 
 import (
-	"io"
-	"net"
-	"sync/atomic"
-	"time"
-
 	"fulcrum/pool"
+	"fulcrum/relay"
 )
 
-// A tunnel passes bytes between two connections after an upgrade until both
-// directions have ended, one fails, or neither has moved for the idle time.
+// A tunnel is what an upgrade turns a client's and a server's connection into.
 type tunnel struct {
-	client, server net.Conn
-	idle           time.Duration
-	moved          atomic.Int64 // when a byte last moved, in Unix nanoseconds
+	c     *client
+	u     *upstream
+	pair  relay.Pair
+	lease pool.Lease
 }
 
-// tunnel passes the 101 on and then whatever comes, beginning with what was
-// already read.
-func (x *exchange) tunnel() verdict {
+// upgrade passes a 101 on and then whatever comes, beginning with what was already
+// read: early from the server, and what the client had behind its request.
+func (x *exchange) upgrade(early []byte) {
 	c, u := x.c, x.u
-	defer x.lease.Release(pool.Served)
-	c.out = c.ans.appendInterim(c.out[:0])
-	if _, err := c.Write(c.out); err != nil {
-		return closeNow
+	client, server, ok := sockets(c.conn, u.conn)
+	if !x.req.upgrades || len(x.ans.upgrade) == 0 || !ok {
+		x.failed(errSyntax)
+		return
 	}
-	u.watch = nil
-	u.patience, u.stall = c.p.o.IdleTimeout, c.p.o.IdleTimeout
-	c.mu.Lock()
-	c.inBody = true
-	c.mu.Unlock()
-
-	t := &tunnel{client: c.conn, server: u.conn, idle: c.p.o.IdleTimeout}
-	t.moved.Store(time.Now().UnixNano())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer c.recovered()
-		t.pass(u, c.br, t.server)
-	}()
-	defer func() { <-done }()
-	t.pass(c, u.br, t.client)
-	return closeNow
+	out := x.ans.appendInterim(x.w.out[:0])
+	x.w.send(c.conn, append(out, early...))
+	u.conn.Send(c.in)
+	sent := len(c.in)
+	t := &tunnel{c: c, u: u, lease: x.lease}
+	t.pair.Client, t.pair.Upstream = client, server
+	x.lease = pool.Lease{}
+	x.u, u.x = nil, nil
+	c.x, c.stage = nil, tunneling
+	c.tunnel, u.tunnel = t, t
+	c.in, u.in = x.w.keep(c.in, nil), x.w.keep(u.in, nil)
+	x.w.giveExchange(x)
+	t.pair.Start(&x.w.tunnels, t, sent)
+	if c.ended {
+		t.pair.Ended(client)
+	}
 }
 
-// pass copies one direction. Its end is passed on as a half-close; anything
-// else ends the tunnel.
-func (t *tunnel) pass(dst io.Writer, src io.Reader, to net.Conn) {
-	buffer := pieces.Get().(*[pieceSize]byte)
-	defer pieces.Put(buffer)
-	halfClosed := false
-	defer func() {
-		if !halfClosed {
-			t.client.Close()
-			t.server.Close()
-		}
-	}()
-	for {
-		n, err := src.Read(buffer[:])
-		if n > 0 {
-			t.moved.Store(time.Now().UnixNano())
-			if _, err := dst.Write(buffer[:n]); err != nil {
-				return
-			}
-		}
-		switch {
-		case err == nil:
-		case err == io.EOF:
-			halfClosed = true
-			closeWrite(to)
-			return
-		case !isTimeout(err) || time.Since(time.Unix(0, t.moved.Load())) >= t.idle:
-			return
-		}
-	}
+// Answered is of no interest: the answer was the 101.
+func (t *tunnel) Answered(*relay.Pair) {}
+
+// Relayed: both connections are closed.
+func (t *tunnel) Relayed(*relay.Pair, relay.Cause) { t.c.close() }
+
+// end is the tunnel's part of closing its client.
+func (t *tunnel) end() {
+	t.c.tunnel, t.u.tunnel = nil, nil
+	t.u.drop()
+	t.lease.Release(pool.Served)
 }

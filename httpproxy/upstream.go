@@ -1,231 +1,321 @@
 package httpproxy
 
 import (
-	"bufio"
-	"context"
 	"errors"
 	"net"
-	"sync"
-	"sync/atomic"
+	"slices"
+	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
+	"fulcrum/loop"
 	"fulcrum/pool"
 )
 
 const (
-	maxIdle    = 64               // kept connections per server
+	maxIdle    = 256              // kept connections per server and loop
 	idleFor    = 30 * time.Second // and for how long
 	youngFor   = time.Second      // what cannot be sent twice goes only on a connection kept no longer than this
+	beforeEnd  = time.Second      // how long before the server would close it a connection is given up
 	maxSilence = time.Hour        // of a server in the middle of an answer
-	pulse      = time.Second      // how often a silent server's client is looked after
 )
 
-// Values of headBy when there is no time set.
-const (
-	headCame   = 0
-	headNotYet = -1 // the request is still being sent
-)
+var errNotResolved = errors.New("the name is not resolved")
 
-var (
-	errClosed     = errors.New("the connections to the server were closed")
-	errClientGone = errors.New("the client is gone")
-)
-
-// slowError is a server's silence beyond its time.
-type slowError struct{}
-
-func (slowError) Error() string { return "the server did not answer in time" }
-func (slowError) Timeout() bool { return true }
-
-// An upstream is one connection to a server. While it is in use it belongs to
-// one exchange; the set it belongs to may close it at any time.
+// An upstream is one connection to a server, and the loop.Handler of it. It
+// serves one exchange at a time, or is idle.
 type upstream struct {
-	conn net.Conn
-	to   net.Addr // what it leads to
-	br   *bufio.Reader
-	bw   *bufio.Writer
-	set  *serverSet
-	stop context.CancelFunc // ends the dialling
+	w      *worker
+	set    *serverSet
+	conn   transport
+	to     net.Addr  // what it leads to
+	x      *exchange // nil: idle, or the end of a tunnel
+	in     []byte    // the beginning of a head; nil mostly
+	alarm  alarm
+	keptAt time.Duration
+	tunnel *tunnel
 
-	kept     time.Time // when it was last put back; zero: new
-	answered bool      // whether a byte has come since it was taken
+	connecting bool
+	reused     bool
+	answered   bool // a byte has come since it was taken
 
-	watch    func() bool   // whether the client is gone; nil: nobody looks
-	patience time.Duration // how long one Read may take
-	stall    time.Duration // how long one Write may take
-	headBy   atomic.Int64  // when the head has to be there, in Unix nanoseconds, or headCame or headNotYet
+	next, prev *upstream // of the same set
 }
 
-func (u *upstream) Read(p []byte) (int, error) {
-	begun := time.Now()
-	for now := begun; ; now = time.Now() {
-		limit := begun.Add(u.patience)
-		if by := u.headBy.Load(); by > 0 {
-			limit = time.Unix(0, by)
-		}
-		if !now.Before(limit) {
-			return 0, slowError{}
-		}
-		if look := now.Add(pulse); look.Before(limit) {
-			limit = look
-		}
-		u.conn.SetReadDeadline(limit)
-		n, err := u.conn.Read(p)
-		if n > 0 {
-			u.answered = true
-		}
-		if n > 0 || err == nil || !isTimeout(err) {
-			return n, err
-		}
-		if u.watch != nil && u.watch() {
-			return 0, errClientGone
-		}
-	}
-}
-
-func (u *upstream) Write(p []byte) (int, error) {
-	u.conn.SetWriteDeadline(time.Now().Add(u.stall))
-	return u.conn.Write(p)
-}
-
-// upstreams holds the connections to all servers. A server is in it as long as
-// it has connections.
-type upstreams struct {
-	dialer dialer
-	done   chan struct{} // closed when the proxy's own goroutines have to end
-	once   sync.Once
-
-	mu      sync.Mutex
-	servers map[*pool.Server]*serverSet // guarded by mu
-	closed  bool                        // guarded by mu
-}
-
-// serverSet is the connections to one server, guarded by upstreams.mu.
+// serverSet is the connections to one server.
 type serverSet struct {
+	w      *worker
 	server *pool.Server
-	open   map[*upstream]struct{} // in use, being dialled or idle
-	idle   []*upstream            // the latest put back is last
+	all    *upstream   // they are linked
+	idle   []*upstream // the latest put back is last
 
 	forgotten bool // nothing is kept until the server is used again
 }
 
-func newUpstreams(d dialer) *upstreams {
-	return &upstreams{
-		dialer:  d,
-		done:    make(chan struct{}),
-		servers: map[*pool.Server]*serverSet{},
+// takeIdle returns a kept connection that is not older than age and leads where
+// the server does now, or nil.
+func (w *worker) takeIdle(s *pool.Server, age time.Duration) *upstream {
+	set := w.servers[s]
+	for set != nil && len(set.idle) > 0 {
+		u := set.idle[len(set.idle)-1]
+		if w.loop.Now()-u.keptAt >= age {
+			return nil
+		}
+		if u.to != s.Resolved() {
+			u.drop()
+			continue
+		}
+		set.idle = set.idle[:len(set.idle)-1]
+		u.reused, u.answered = true, false
+		return u
 	}
+	return nil
 }
 
-// get returns a connection to s: a kept one that is not older than maxAge and
-// leads where s does now, or a new one. It has to be put back or dropped.
-func (us *upstreams) get(s *pool.Server, maxAge time.Duration) (*upstream, error) {
-	for {
-		u := us.pop(s, maxAge)
-		if u == nil {
-			return us.dial(s)
-		}
-		if u.to == s.Resolved() && quiet(u.conn) {
-			u.answered = false
-			return u, nil
-		}
-		us.drop(u)
+// dial begins a new connection for an exchange. After an error nothing follows.
+func (w *worker) dial(s *pool.Server, x *exchange) (*upstream, error) {
+	u := &upstream{w: w, to: s.Resolved(), x: x, connecting: true}
+	if u.to == nil {
+		return nil, errNotResolved
 	}
-}
-
-func (us *upstreams) pop(s *pool.Server, maxAge time.Duration) *upstream {
-	us.mu.Lock()
-	defer us.mu.Unlock()
-	set := us.servers[s]
-	if set == nil || len(set.idle) == 0 {
-		return nil
-	}
-	last := len(set.idle) - 1
-	u := set.idle[last]
-	if time.Since(u.kept) >= maxAge {
-		return nil
-	}
-	set.idle[last] = nil
-	set.idle = set.idle[:last]
-	return u
-}
-
-func (us *upstreams) dial(s *pool.Server) (*upstream, error) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	u := &upstream{stop: cancel, to: s.Resolved()}
-	if !us.register(u, s) {
-		return nil, errClosed
-	}
-	conn, err := us.dialer.dial(ctx, s, u.to)
-	us.mu.Lock()
-	_, open := u.set.open[u]
-	u.conn = conn
-	us.mu.Unlock()
-	switch {
-	case !open:
-		if err == nil {
-			conn.Close()
-		}
-		return nil, errClosed
-	case err != nil:
-		us.drop(u)
+	o := w.p.o.Socket
+	o.Source = s.Source()
+	conn, err := w.loop.Dial(u.to, o, u)
+	if err != nil {
 		return nil, err
 	}
-	u.br = bufio.NewReaderSize(u, maxHead)
-	u.bw = bufio.NewWriter(u)
+	u.conn = conn
+	u.alarm.start(conn, w.loop.Now(), w.p.o.ConnectTimeout)
+	set := w.servers[s]
+	if set == nil {
+		set = &serverSet{w: w, server: s}
+		w.servers[s] = set
+	}
+	set.forgotten = false
+	u.set = set
+	if u.next = set.all; u.next != nil {
+		u.next.prev = u
+	}
+	set.all = u
 	return u, nil
 }
 
-// register makes u known before it is dialled, so that it can be closed.
-func (us *upstreams) register(u *upstream, s *pool.Server) bool {
-	us.mu.Lock()
-	defer us.mu.Unlock()
-	if us.closed {
-		return false
+// put keeps the connection for the next request, for as long as the server says
+// it does, if it says so.
+func (u *upstream) put(patience time.Duration) {
+	keepFor := u.w.p.o.keepFor
+	if patience > 0 {
+		keepFor = min(keepFor, patience-beforeEnd)
 	}
-	set := us.servers[s]
-	if set == nil {
-		set = &serverSet{server: s, open: map[*upstream]struct{}{}}
-		us.servers[s] = set
-	}
-	u.set, set.forgotten = set, false
-	set.open[u] = struct{}{}
-	return true
-}
-
-// put keeps a connection for the next request, if there is room and its server
-// was not forgotten in the meantime.
-func (us *upstreams) put(u *upstream) {
-	u.watch = nil
-	u.kept = time.Now()
-	us.mu.Lock()
-	defer us.mu.Unlock()
-	_, open := u.set.open[u]
-	if !open || u.set.forgotten || len(u.set.idle) >= maxIdle {
-		us.dropLocked(u)
+	if u.set.forgotten || u.w.retiring || keepFor <= 0 || len(u.set.idle) >= maxIdle {
+		u.drop()
 		return
 	}
+	u.in = u.w.keep(u.in, nil)
+	u.keptAt = u.w.loop.Now()
+	u.alarm.start(u.conn, u.keptAt, keepFor)
 	u.set.idle = append(u.set.idle, u)
 }
 
-// drop closes a connection that is in use. Dropping it again does nothing.
-func (us *upstreams) drop(u *upstream) {
-	us.mu.Lock()
-	defer us.mu.Unlock()
-	us.dropLocked(u)
-}
-
-func (us *upstreams) dropLocked(u *upstream) {
-	if _, open := u.set.open[u]; !open {
+// drop closes the connection, whatever it is at, and takes it from its exchange.
+func (u *upstream) drop() {
+	if u.set == nil {
 		return
 	}
-	delete(u.set.open, u)
-	u.stop()
-	if u.conn != nil {
-		u.conn.Close()
+	if u.x != nil {
+		u.x.u = nil
+		u.x = nil
 	}
-	if len(u.set.open) == 0 {
-		delete(us.servers, u.set.server)
+	u.in = u.w.keep(u.in, nil)
+	u.conn.Close()
+	u.conn.Recycle()
+	u.conn = closedTransport{}
+	u.set.remove(u)
+	u.set = nil
+}
+
+func (set *serverSet) remove(u *upstream) {
+	if i := slices.Index(set.idle, u); i >= 0 {
+		set.idle = slices.Delete(set.idle, i, i+1)
 	}
+	if u.prev != nil {
+		u.prev.next = u.next
+	} else {
+		set.all = u.next
+	}
+	if u.next != nil {
+		u.next.prev = u.prev
+	}
+	u.next, u.prev = nil, nil
+	if set.all == nil {
+		delete(set.w.servers, set.server)
+	}
+}
+
+func (set *serverSet) dropIdle() {
+	for len(set.idle) > 0 {
+		set.idle[len(set.idle)-1].drop()
+	}
+}
+
+// Connected sends the request, or tries elsewhere.
+func (u *upstream) Connected(_ *loop.Conn, err error) {
+	x, c := u.x, u.x.c
+	u.w.serving = c
+	u.connecting = false
+	u.alarm.stop()
+	if err != nil {
+		u.drop()
+		x.connectFailed(err)
+	} else {
+		x.send()
+		u.conn.Resume()
+	}
+	c.proceed()
+}
+
+// Data is the answer, or nothing that an idle connection may bring.
+func (u *upstream) Data(_ *loop.Conn, b []byte) {
+	x := u.x
+	if x == nil {
+		u.drop()
+		return
+	}
+	u.w.serving = x.c
+	u.answered = true
+	x.heard = u.w.loop.Now()
+	if len(u.in) > 0 {
+		u.in = append(u.in, b...)
+		b = u.in
+	}
+	if x.begun {
+		x.body(u.w.out[:0], b, 0)
+	} else {
+		x.answer(b)
+	}
+}
+
+// Sent: the server has taken all it was sent.
+func (u *upstream) Sent(*loop.Conn) {
+	if x := u.x; x != nil && x.uploadHeld {
+		u.w.serving = x.c
+		x.resumeUpload()
+	}
+}
+
+// Ended: no more will come from the server.
+func (u *upstream) Ended(*loop.Conn) { u.over(errEnded) }
+
+// Failed: the connection broke down, or there was a panic here.
+func (u *upstream) Failed(_ *loop.Conn, err error) {
+	if errors.Is(err, loop.ErrPanicked) {
+		u.w.panicked()
+		u.drop()
+		return
+	}
+	u.over(err)
+}
+
+func (u *upstream) over(err error) {
+	x := u.x
+	if x == nil {
+		u.drop()
+		return
+	}
+	u.w.serving = x.c
+	x.over(err)
+}
+
+// Spliced: so much of the answer's body went to the client.
+func (u *upstream) Spliced(_ *loop.Conn, n int) {
+	x := u.x
+	u.w.serving = x.c
+	x.heard = u.w.loop.Now()
+	x.down.spliced(n)
+	x.body(u.w.out[:0], nil, n)
+}
+
+// Expired: it was idle for long enough, or the server is too slow.
+func (u *upstream) Expired(*loop.Conn) {
+	if !u.alarm.rang(u.conn, u.w.loop.Now()) {
+		return
+	}
+	x := u.x
+	if x == nil {
+		u.drop()
+		return
+	}
+	c := x.c
+	u.w.serving = c
+	if u.connecting {
+		u.drop()
+		x.connectFailed(unix.ETIMEDOUT)
+		c.proceed()
+		return
+	}
+	if x.answerHeld {
+		u.alarm.start(u.conn, u.w.loop.Now(), maxSilence)
+		return // it is the client who is slow
+	}
+	x.over(errSlow)
+}
+
+// closeServer closes every connection to a server.
+func (w *worker) closeServer(s *pool.Server) {
+	set := w.servers[s]
+	if set == nil {
+		return
+	}
+	var all []*upstream
+	for u := set.all; u != nil; u = u.next {
+		all = append(all, u)
+	}
+	for _, u := range all {
+		u.closeNow()
+	}
+}
+
+// closeNow ends the connection's exchange or tunnel by the operator's wish.
+func (u *upstream) closeNow() {
+	switch x := u.x; {
+	case u.tunnel != nil:
+		u.tunnel.c.close()
+	case x == nil:
+		u.drop()
+	case u.connecting:
+		c := x.c
+		u.w.serving = c
+		u.drop()
+		x.connectFailed(errClosed)
+		c.proceed()
+	default:
+		u.w.serving = x.c
+		x.failed(errClosed)
+	}
+}
+
+// forget closes the idle connections to a server and keeps none of those in use.
+func (w *worker) forget(s *pool.Server) {
+	if set := w.servers[s]; set != nil {
+		set.forgotten = true
+		set.dropIdle()
+	}
+}
+
+// panicked closes the client that the handler which panicked was at work for.
+func (w *worker) panicked() {
+	if c := w.serving; c != nil {
+		w.serving = nil
+		c.close()
+	}
+}
+
+// hostOf returns the Host of a request that came without one. A path is none
+// (RFC 9110, section 7.2).
+func hostOf(s *pool.Server) string {
+	if strings.HasPrefix(s.Address(), "unix:") {
+		return "localhost"
+	}
+	return s.Address()
 }

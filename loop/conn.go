@@ -47,7 +47,8 @@ type Conn struct {
 	*outgoing
 	failure unix.Errno // why sending failed; told when reading has come to its end
 
-	spliceTo *Conn // where bulk may go without passing through the process
+	spliceTo   *Conn // where bulk may go without passing through the process,
+	spliceLeft int64 // and how much of it
 
 	direct     bool // read and written when it is ready to be; always so over epoll
 	connecting bool // Connected is still to come

@@ -1,6 +1,10 @@
 package loop
 
-import "golang.org/x/sys/unix"
+import (
+	"math"
+
+	"golang.org/x/sys/unix"
+)
 
 const (
 	pipeSize     = 1 << 20  // bytes that a pipe is asked to hold
@@ -20,12 +24,20 @@ type pipe struct {
 // the same loop, which then counts it as Unsent until it is out. Spliced is
 // called in place of Data for as long as much comes in at a time; both may come
 // at any time. It is the same for the other side as bytes passed to Send.
-func (c *Conn) SpliceTo(to *Conn) { c.spliceTo = to }
+func (c *Conn) SpliceTo(to *Conn) { c.SpliceAtMost(to, math.MaxInt64) }
+
+// SpliceAtMost is SpliceTo for no more than the next n bytes that are spliced;
+// Data does not count. It replaces what was allowed before; 0 allows nothing.
+func (c *Conn) SpliceAtMost(to *Conn, n int64) { c.spliceTo, c.spliceLeft = to, n }
 
 // splices reports whether the next bytes can be spliced: there is nothing in
 // front of them, and a pipe to be had.
 func (c *Conn) splices() bool {
 	to := c.spliceTo
+	if to == nil || c.spliceLeft < bulkLeast {
+		c.bulk = false
+		return false
+	}
 	if !to.direct && to.fd >= 0 {
 		to.leave()
 	}
@@ -46,7 +58,7 @@ func (c *Conn) splices() bool {
 func (c *Conn) splice() {
 	to, moved := c.spliceTo, 0
 	for moved < spliceBudget && !c.paused && c.fd >= 0 && to.hasEmptyPipe() {
-		n, err := rawSplice(int(c.fd), to.pipe.w, pipeSize)
+		n, err := rawSplice(int(c.fd), to.pipe.w, int(min(pipeSize, c.spliceLeft)))
 		if n == 0 || err != nil {
 			c.bulk = moved >= bulkLeast
 			to.givePipeBack()
@@ -54,9 +66,15 @@ func (c *Conn) splice() {
 			return
 		}
 		moved += n
+		c.spliceLeft -= int64(n)
 		to.pipe.held += n
 		if _, err := to.drainPipe(); err != nil {
 			to.sendFailed(err)
+		}
+		if c.bulk = c.spliceLeft > 0; !c.bulk {
+			to.givePipeBack() // the handler may go on to send something else
+			c.handler.Spliced(c, n)
+			return
 		}
 		c.handler.Spliced(c, n)
 	}

@@ -34,7 +34,7 @@ func resolveListen(address string) (net.Addr, error) {
 	return to, nil
 }
 
-// listenOn binds the address of an http listener or of the admin listener.
+// listenOn binds the address of the admin listener.
 func listenOn(address string) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		return listenUnix(path)

@@ -6,6 +6,7 @@ import (
 	"fulcrum/config"
 	"fulcrum/httpproxy"
 	"fulcrum/l4"
+	"fulcrum/loop"
 	"fulcrum/pool"
 )
 
@@ -45,26 +46,25 @@ func (r *running) newHTTP(c *config.Listener) (protocol, error) {
 	if err != nil {
 		return nil, err
 	}
-	socket, err := listenOn(c.Address)
+	address, err := resolveListen(c.Address)
 	if err != nil {
 		return nil, err
 	}
 	proxy, err := httpproxy.New(httpproxy.Options{
 		Name:            c.Name,
-		Listener:        socket,
+		Address:         address,
+		Loops:           r.loops,
 		Pool:            p.Pool,
 		IdleTimeout:     c.IdleTimeout,
 		HeaderTimeout:   c.HeaderTimeout,
 		ConnectTimeout:  p.config.ConnectTimeout,
-		Keepalive:       p.config.TCPKeepalive,
-		UserTimeout:     p.config.TCPUserTimeout,
 		ResponseTimeout: p.config.ResponseTimeout,
 		CheckWait:       p.checkWait(),
 		QueueTimeout:    p.queueTimeout(),
+		Socket:          loop.SocketOptions{Keepalive: p.config.TCPKeepalive, UserTimeout: p.config.TCPUserTimeout},
 		Logger:          r.log,
 	})
 	if err != nil {
-		socket.Close()
 		return nil, err
 	}
 	return httpListener{proxy}, nil

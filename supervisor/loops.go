@@ -17,8 +17,8 @@ const (
 )
 
 // processors returns how many processors the process was given, and sees to it
-// that Go has one more: a busy loop keeps its own, and health checks, the admin
-// listener and http must not wait for it.
+// that Go has one more: a busy loop keeps its own, and health checks and the admin
+// listener must not wait for it.
 var processors = sync.OnceValue(func() int {
 	n := runtime.GOMAXPROCS(0)
 	runtime.GOMAXPROCS(n + 1)
@@ -27,21 +27,18 @@ var processors = sync.OnceValue(func() int {
 
 // prepareLoops makes a loop for each processor, if any listener needs them.
 func (r *running) prepareLoops() (err error) {
-	for _, l := range r.config.Listeners {
-		if l.Protocol != config.ProtocolTCP {
-			continue
-		}
-		if r.io, err = chooseIO(r.config.IO); err != nil {
-			return err
-		}
-		for range processors() {
-			lp, err := loop.New(r.io, r.log)
-			if err != nil {
-				return fmt.Errorf("cannot make an event loop: %w", err)
-			}
-			r.loops = append(r.loops, lp)
-		}
+	if len(r.config.Listeners) == 0 {
 		return nil
+	}
+	if r.io, err = chooseIO(r.config.IO); err != nil {
+		return err
+	}
+	for range processors() {
+		lp, err := loop.New(r.io, r.log)
+		if err != nil {
+			return fmt.Errorf("cannot make an event loop: %w", err)
+		}
+		r.loops = append(r.loops, lp)
 	}
 	return nil
 }

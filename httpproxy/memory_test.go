@@ -1,0 +1,135 @@
+package httpproxy
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+	"unsafe"
+
+	"fulcrum/loop"
+)
+
+// quickOrigin answers every request without a body with the same bytes, and makes
+// no garbage.
+func quickOrigin(t testing.TB, answer string) string {
+	return rawOrigin(t, func(_ int, r *wire) {
+		r.SetDeadline(time.Time{})
+		b, have, out := make([]byte, 4<<10), 0, []byte(answer)
+		for {
+			n, err := r.Read(b[have:])
+			if err != nil {
+				return
+			}
+			if have += n; bytes.HasSuffix(b[:have], []byte("\r\n\r\n")) {
+				have = 0
+				r.Write(out)
+			}
+		}
+	})
+}
+
+// asking returns what sends a request and reads the answer, which is as long as
+// the first one.
+func (w *world) asking(request string) (ask func()) {
+	w.t.Helper()
+	r := w.dial()
+	r.SetDeadline(time.Time{})
+	r.send("%s", request)
+	h := r.head()
+	var length int
+	fmt.Sscanf(h[strings.Index(h, "Content-Length: ")+16:], "%d", &length)
+	if _, err := io.CopyN(io.Discard, r.br, int64(length)); err != nil {
+		w.t.Fatal(err)
+	}
+	sent, got := []byte(request), make([]byte, len(h)+length)
+	return func() {
+		if _, err := r.Write(sent); err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := io.ReadFull(r.TCPConn, got); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+const usualRequest = "GET /some/path?with=query HTTP/1.1\r\nHost: www.example.com\r\nUser-Agent: Mozilla/5.0\r\nAccept: */*\r\n" +
+	"Accept-Encoding: gzip, deflate\r\nConnection: keep-alive\r\nCookie: a=1; b=2\r\n\r\n"
+
+func usualAnswer(size int) string {
+	return fmt.Sprintf("HTTP/1.1 200 OK\r\nServer: nginx\r\nDate: Sun, 22 Nov 2026 14:00:00 GMT\r\nContent-Type: text/plain\r\n"+
+		"Content-Length: %d\r\nConnection: keep-alive\r\nETag: \"abc\"\r\n\r\n", size) + strings.Repeat("x", size)
+}
+
+func TestRequestsCostNoMemory(t *testing.T) {
+	const requests = 2000
+	for _, size := range []int{128, 300_000} {
+		w := newWorld(t, nil, quickOrigin(t, usualAnswer(size)))
+		ask := w.asking(usualRequest)
+		for range 200 {
+			ask()
+		}
+		gc := debug.SetGCPercent(-1)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range requests {
+			ask()
+		}
+		runtime.ReadMemStats(&after)
+		debug.SetGCPercent(gc)
+		if n := after.Mallocs - before.Mallocs; n > requests/20 {
+			t.Errorf("%d allocations for %d requests of %d bytes", n, requests, size)
+		}
+	}
+}
+
+func TestAnIdleClientIsSmall(t *testing.T) {
+	if n := unsafe.Sizeof(client{}) + unsafe.Sizeof(loop.Conn{}); n > 1024 {
+		t.Errorf("an idle client costs %d bytes", n)
+	}
+}
+
+func benchmarkKept(b *testing.B, size int) {
+	w := newWorld(b, func(o *Options) {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}, quickOrigin(b, usualAnswer(size)))
+	ask := w.asking(usualRequest)
+	for range 100 {
+		ask()
+	}
+	b.ReportAllocs()
+	b.SetBytes(int64(size))
+	for b.Loop() {
+		ask()
+	}
+}
+
+func BenchmarkSmallAnswer(b *testing.B)  { benchmarkKept(b, 128) }
+func BenchmarkMediumAnswer(b *testing.B) { benchmarkKept(b, 16<<10) }
+func BenchmarkLargeAnswer(b *testing.B)  { benchmarkKept(b, 1<<20) }
+
+// What a request and its answer cost but for the sockets.
+func BenchmarkHeads(b *testing.B) {
+	var r request
+	var a answer
+	p, out := newParser(), []byte(nil)
+	request, answer := []byte(usualRequest), []byte(usualAnswer(0))
+	b.ReportAllocs()
+	for b.Loop() {
+		n, err := headEnd(request, 0)
+		if err != nil || r.parse(p, request[:n]) != nil {
+			b.Fatal(err)
+		}
+		out = r.append(out[:0], anyPort.AddrPort().Addr(), "server")
+		n, err = headEnd(answer, 0)
+		if err != nil || a.parse(p, answer[:n]) != nil {
+			b.Fatal(err)
+		}
+		out = a.appendFinal(out[:0], "", a.length, false)
+	}
+}

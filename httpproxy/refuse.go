@@ -1,0 +1,97 @@
+package httpproxy
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/valyala/fasthttp"
+
+	"fulcrum/pool"
+)
+
+// A verdict says what becomes of the client's connection after a request.
+type verdict uint8
+
+const (
+	keeps   verdict = iota
+	closes          // the answer is complete
+	lingers         // so it is, and something is left unread
+)
+
+// A failure is what a client is told when no server's answer can be passed on.
+type failure struct {
+	code   int
+	reason string
+}
+
+// refuseHead answers a head that cannot be served.
+func (c *client) refuseHead(err error) {
+	f := failure{400, err.Error()}
+	switch {
+	case errors.Is(err, errHeadTooLarge):
+		f.code = 431
+	case errors.Is(err, errVersion):
+		f.code = 505
+	}
+	if c.x != nil {
+		c.x.req.parsed.Reset() // nothing in it is to be relied on
+	}
+	c.refuse(f, true)
+	c.settle(lingers)
+}
+
+// refuse sends a failure, as the last answer or not.
+func (c *client) refuse(f failure, last bool) {
+	out := append(c.w.out[:0], "HTTP/1.1 "...)
+	out = strconv.AppendInt(out, int64(f.code), 10)
+	out = append(out, ' ')
+	out = append(out, fasthttp.StatusMessage(f.code)...)
+	out = append(out, "\r\nContent-Type: text/plain; charset=utf-8\r\n"...)
+	if f.code == 503 {
+		out = append(out, "Retry-After: 1\r\n"...)
+	}
+	switch {
+	case last:
+		out = append(out, "Connection: close\r\n"...)
+	case c.x.req.http10:
+		out = append(out, "Connection: keep-alive\r\n"...)
+	}
+	out = appendFraming(out, int64(len(f.reason)+1))
+	if c.x == nil || !c.x.req.parsed.IsHead() {
+		out = append(out, f.reason...)
+		out = append(out, '\n')
+	}
+	c.w.send(c.conn, out)
+}
+
+// fail answers a request that has no server any more and whose answer has not
+// begun.
+func (x *exchange) fail(f failure) {
+	c := x.c
+	last := !x.req.bodyless() || !x.req.keeps() || c.w.p.draining.Load()
+	c.refuse(f, last)
+	if last {
+		c.settle(lingers)
+	} else {
+		c.settle(keeps)
+	}
+}
+
+// unavailable tells why no server could be had; last is the error of the last
+// connection tried, if any.
+func unavailable(err, last error) failure {
+	switch {
+	case err == pool.ErrFull, err == pool.ErrQueueFull:
+		return failure{503, "every server is busy"}
+	case last == nil:
+		return failure{503, "no server is ready"}
+	case isTimeout(last):
+		return failure{504, "no server could be connected to in time"}
+	}
+	return failure{502, "no server could be connected to"}
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,206 @@
+package httpproxy
+
+import (
+	"fulcrum/loop"
+	"fulcrum/pool"
+	"fulcrum/relay"
+)
+
+const (
+	spareExchanges = 256 // unused ones kept by a worker
+	spareBuffers   = 64
+	maxSpareBuffer = 2 * maxHead
+	maxSpareHead   = 8 << 10
+	maxScratch     = 256 << 10
+)
+
+// A worker is a listener's part on one loop: its listening socket, the clients
+// that came in by it and the connections to servers that these use. All of it
+// belongs to the loop.
+type worker struct {
+	p        *Proxy
+	loop     *loop.Loop
+	port     *loop.Listener // nil before it listens and after it has stopped
+	clients  *client        // the newest; they are linked
+	servers  map[*pool.Server]*serverSet
+	retiring bool          // nothing is accepted or kept any more
+	finished chan struct{} // closed when the socket and all connections are
+	cut      int           // clients that stopNow closed; read once finished
+
+	// What one handler at a time makes use of.
+	parser  *parser
+	out     []byte  // what is about to be sent
+	serving *client // whose part the running handler is, should it panic
+
+	spare   []*exchange
+	buffers [][]byte
+	relayed relay.Bytes
+	tunnels relay.Options
+}
+
+func newWorker(p *Proxy, lp *loop.Loop) *worker {
+	w := &worker{p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), parser: newParser()}
+	w.tunnels = relay.Options{Idle: p.o.IdleTimeout, Moved: &w.relayed}
+	return w
+}
+
+func (w *worker) listen(socket int) {
+	var err error
+	if w.port, err = w.loop.Listen(socket, w); err != nil {
+		w.p.o.Logger.Error("a loop does not accept connections", "error", err)
+	}
+}
+
+// Admit lets every client in: those who are too many are told so.
+func (w *worker) Admit() bool { return true }
+
+// Unadmit has nothing to take back.
+func (w *worker) Unadmit() {}
+
+// Accepted begins to serve a client, or refuses it when there are too many.
+func (w *worker) Accepted(conn *loop.Conn) {
+	c := &client{w: w, conn: conn, ip: conn.RemoteAddr().Addr().Unmap().WithZone("")}
+	conn.SetHandler(c)
+	w.add(c)
+	conn.Resume()
+	if w.p.clients.Add(1) > maxClients {
+		c.refuse(failure{503, "too many connections"}, true)
+		c.linger()
+		return
+	}
+	c.alarm.start(conn, w.loop.Now(), w.p.patience(w.p.o.HeaderTimeout))
+}
+
+// Stopped: nothing more will be accepted.
+func (w *worker) Stopped(*loop.Listener) {
+	w.port = nil
+	w.finish()
+}
+
+// drain closes idle clients soon.
+func (w *worker) drain() {
+	for c := w.clients; c != nil; c = c.next {
+		if c.stage == reading && len(c.in) == 0 {
+			c.alarm.start(c.conn, w.loop.Now(), min(c.alarm.left(w.loop.Now()), drainGrace))
+		}
+	}
+}
+
+// retire stops accepting; the worker finishes with its last client.
+func (w *worker) retire() {
+	w.retiring = true
+	if w.port != nil {
+		w.port.Drain()
+	}
+	w.finish()
+}
+
+// stopNow ends what is left.
+func (w *worker) stopNow() {
+	if w.port != nil {
+		w.port.Close()
+		w.port = nil
+	}
+	for w.clients != nil {
+		w.cut++
+		w.clients.close()
+	}
+	w.finish()
+}
+
+func (w *worker) add(c *client) {
+	if c.next = w.clients; c.next != nil {
+		c.next.prev = c
+	}
+	w.clients = c
+}
+
+func (w *worker) remove(c *client) {
+	if c.prev != nil {
+		c.prev.next = c.next
+	} else {
+		w.clients = c.next
+	}
+	if c.next != nil {
+		c.next.prev = c.prev
+	}
+	c.next, c.prev = nil, nil
+	w.p.clients.Add(-1)
+	w.finish()
+}
+
+// finish closes the idle connections and says so, once nothing else is left.
+func (w *worker) finish() {
+	if !w.retiring || w.port != nil || w.clients != nil {
+		return
+	}
+	select {
+	case <-w.finished:
+		return
+	default:
+	}
+	for _, set := range w.servers {
+		set.dropIdle()
+	}
+	close(w.finished)
+}
+
+// takeExchange returns an exchange for a client's request, to be given back.
+func (w *worker) takeExchange(c *client) *exchange {
+	n := len(w.spare)
+	if n == 0 {
+		return &exchange{w: w, progress: progress{c: c}}
+	}
+	x := w.spare[n-1]
+	w.spare = w.spare[:n-1]
+	x.c = c
+	return x
+}
+
+func (w *worker) giveExchange(x *exchange) {
+	if len(w.spare) == spareExchanges || x.waiter != nil || cap(x.req.raw) > maxSpareHead {
+		return
+	}
+	x.progress = progress{}
+	w.spare = append(w.spare, x)
+}
+
+// takeBuffer returns an empty buffer for what has come in and cannot be used yet.
+func (w *worker) takeBuffer() []byte {
+	n := len(w.buffers)
+	if n == 0 {
+		return make([]byte, 0, 4<<10)
+	}
+	b := w.buffers[n-1]
+	w.buffers = w.buffers[:n-1]
+	return b
+}
+
+func (w *worker) giveBuffer(b []byte) {
+	if len(w.buffers) < spareBuffers && cap(b) > 0 && cap(b) <= maxSpareBuffer {
+		w.buffers = append(w.buffers, b[:0])
+	}
+}
+
+// keep returns a buffer with what is left of what came in, in place of buffer,
+// which rest may lie in. Nothing left needs no buffer.
+func (w *worker) keep(buffer, rest []byte) []byte {
+	switch {
+	case len(rest) == 0:
+		w.giveBuffer(buffer)
+		return nil
+	case buffer == nil:
+		buffer = w.takeBuffer()
+	}
+	return append(buffer[:0], rest...)
+}
+
+// send passes on what was put together in w.out, or is to be kept for that.
+func (w *worker) send(to transport, out []byte) {
+	if len(out) > 0 {
+		to.Send(out)
+	}
+	if w.out = out[:0]; cap(out) > maxScratch {
+		w.out = nil
+	}
+}
