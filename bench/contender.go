@@ -41,8 +41,6 @@ func (c contender) serves(sc scenario) bool {
 		return sc.Protocol == "http"
 	case c.Name == direct:
 		return sc.Load != idleLoad // it has no process to look at
-	case c.IO != "":
-		return sc.Protocol == "tcp" // http does without loops
 	}
 	return true
 }

@@ -92,7 +92,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 }
 
 var benchFlags = []cli.Flag{
-	&cli.StringSliceFlag{Name: "fulcrum", Usage: "`[NAME[:IO]=]FILE`: a fulcrum binary, and by what it is to work (epoll or io_uring; tcp only); repeat it to compare several"},
+	&cli.StringSliceFlag{Name: "fulcrum", Usage: "`[NAME[:IO]=]FILE`: a fulcrum binary, and by what it is to work (epoll or io_uring); repeat it to compare several"},
 	&cli.StringFlag{Name: "only", Usage: "measure the scenarios whose name matches this `REGEXP`"},
 	&cli.StringFlag{Name: "contenders", Usage: "measure only these, a `LIST` with commas (default: all)"},
 	&cli.IntFlag{Name: "rounds", Value: 5, Usage: "how often each contender is measured in each scenario"},
