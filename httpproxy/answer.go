@@ -208,10 +208,9 @@ func (x *exchange) over(err error) {
 // is sent again if its connection was a kept one that has turned out to be closed.
 func (x *exchange) failed(err error) {
 	u, server := x.u, x.lease.Server()
-	again := u.reused && !u.answered && !x.retried && x.replayable() && !isTimeout(err) && err != errClosed
+	again := u.reused && !u.answered && x.replayable() && !isTimeout(err) && err != errClosed
 	x.dropUpstream()
 	if again {
-		x.retried = true
 		x.dial()
 		return
 	}

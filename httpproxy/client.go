@@ -137,6 +137,10 @@ func (c *client) flow() {
 
 // head takes a request's head, if it is there as a whole, and begins to serve it.
 func (c *client) head(b []byte) (used int) {
+	if c.conn.Broken() {
+		c.close() // nobody is there to be answered
+		return len(b)
+	}
 	if c.held = c.conn.Unsent() > 0; c.held {
 		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.IdleTimeout)
 		return 0

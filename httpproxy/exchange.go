@@ -50,10 +50,9 @@ type progress struct {
 	waiter *pool.Waiter // in the pool's queue
 	why    error        // it is
 
-	headWaits  bool // to go out with the first of the body
-	sending    bool // there is a server that takes the body
-	uploadHeld bool // the server takes no more for the moment
-	retried    bool
+	headWaits  bool          // to go out with the first of the body
+	sending    bool          // there is a server that takes the body
+	uploadHeld bool          // the server takes no more for the moment
 	seen       int           // bytes of the answer that were searched for the end of its head
 	interim    int           // 1xx answers so far
 	heard      time.Duration // when the server's last bytes came

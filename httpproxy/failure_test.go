@@ -347,9 +347,15 @@ func TestRequestOnAStaleConnection(t *testing.T) {
 	if resp, _, _ := r.response("POST"); resp.StatusCode != 502 {
 		t.Errorf("POST: got %d", resp.StatusCode)
 	}
+	w.get("/")
+	r = w.dial()
+	r.send("PUT / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\nbody")
+	if resp, _, _ := r.response("PUT"); resp.StatusCode != 502 {
+		t.Errorf("PUT with a body: got %d", resp.StatusCode)
+	}
 	mu.Lock()
 	defer mu.Unlock()
-	if got := strings.Join(methods, " "); got != "GET GET GET POST" {
+	if got := strings.Join(methods, " "); got != "GET GET GET POST GET PUT" {
 		t.Errorf("the server saw %s", got)
 	}
 }

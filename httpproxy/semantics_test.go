@@ -65,31 +65,41 @@ func TestPipelinedRequestsAreAnsweredInOrder(t *testing.T) {
 	w.idle()
 }
 
-// A client that asks and asks and takes no answers is not listened to for ever.
+// A client that asks and asks and takes no answers is not listened to for ever, nor
+// one whose answer does not come.
 func TestPipeliningIsBounded(t *testing.T) {
 	t.Parallel()
+	const most = 16 << 20 // what the kernel's buffers hold is less
 	var served atomic.Int64
-	w := newWorld(t, nil, origin(t, func(w http.ResponseWriter, r *http.Request) {
-		served.Add(1)
-		w.Write(make([]byte, 100<<10))
-	}))
-	r := w.dial()
-	r.SetDeadline(time.Now().Add(500 * time.Millisecond))
-	one := []byte("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
-	sent := 0
-	for sent < 64<<20 {
-		n, err := r.Write(bytes.Repeat(one, 1000))
-		if sent += n; err != nil {
-			break
+	w := newWorld(t, func(o *Options) { o.ResponseTimeout = 2 * time.Second }, origin(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/later" {
+			<-r.Context().Done()
+			return
 		}
+		served.Add(1)
+		w.Write(make([]byte, 10<<10))
+	}))
+	for _, path := range []string{"/", "/later"} {
+		r := w.dial()
+		r.SetReadBuffer(4 << 10)
+		r.SetDeadline(time.Now().Add(time.Second))
+		many := bytes.Repeat([]byte("GET "+path+" HTTP/1.1\r\nHost: h\r\n\r\n"), 1000)
+		sent := 0
+		for sent < most {
+			n, err := r.Write(many)
+			if sent += n; err != nil {
+				break
+			}
+		}
+		if sent >= most {
+			t.Errorf("%s: %d bytes were taken", path, sent)
+		}
+		r.SetLinger(0)
+		r.Close()
 	}
-	if sent >= 64<<20 {
-		t.Errorf("%d bytes were taken", sent)
-	}
-	if n := served.Load(); n > 1000 {
+	if n := served.Load(); n > 2000 {
 		t.Errorf("%d requests were served, and none of the answers read", n)
 	}
-	r.Close()
 	w.idle()
 }
 
@@ -350,13 +360,13 @@ func TestHalfClosedClientThatReadsSlowly(t *testing.T) {
 		n, _ := io.CopyN(io.Discard, r.br, 5<<20)
 		if !early {
 			w.eventually("the server has sent all", func() bool {
-				if done.Load() <= int64(i) {
-					m, _ := io.CopyN(io.Discard, r.br, 4<<10)
-					n += m
+				if done.Load() > int64(i) && w.server(0).Active() == 0 {
+					return true
 				}
-				return done.Load() > int64(i)
+				m, _ := io.CopyN(io.Discard, r.br, 16<<10)
+				n += m
+				return false
 			})
-			w.idle()
 			r.CloseWrite()
 			time.Sleep(20 * time.Millisecond) // for the proxy to see the end; without it the test is only weaker
 		}
@@ -366,4 +376,36 @@ func TestHalfClosedClientThatReadsSlowly(t *testing.T) {
 		}
 	}
 	w.idle()
+}
+
+// A body that does not come is not waited for once its client has ended, whether
+// it was sent on or a server was waited for meanwhile.
+func TestClientThatEndsWithinItsBody(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *Options) { o.IdleTimeout = time.Minute }, rawOrigin(t, func(_ int, r *wire) { io.Copy(io.Discard, r) }))
+	r := w.dial()
+	r.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nfive.")
+	w.eventually("the request is active", func() bool { return w.server(0).Active() == 1 })
+	r.CloseWrite()
+	if rest := r.ends(); rest != "" {
+		t.Errorf("got %q", rest)
+	}
+	w.idle()
+
+	w = newWorld(t, func(o *Options) { o.IdleTimeout = time.Minute })
+	addr := rawOrigin(t, func(_ int, r *wire) { io.Copy(io.Discard, r) })
+	s, _ := w.pool.Upload(pool.ServerSpec{Address: addr, Resolved: mustAddr(addr)})
+	r = w.dial()
+	r.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 10\r\n\r\nfive.")
+	r.CloseWrite()
+	w.eventually("it waits", func() bool { return w.pool.Queued() == 1 })
+	w.each(func(*worker) {}) // who have seen the end by now
+	w.pool.SetHealth(s, pool.Health{Healthy: true, At: time.Now()})
+	if rest := r.ends(); rest != "" {
+		t.Errorf("after a wait: got %q", rest)
+	}
+	w.idle()
+	if n := w.failures(0); n != 0 {
+		t.Errorf("the server was blamed %d times", n)
+	}
 }
