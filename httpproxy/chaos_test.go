@@ -19,7 +19,7 @@ import (
 	"fulcrum/pool"
 )
 
-// telltale counts what loops log: only panics are.
+// telltale fails the test when a loop has anything to say: a panic, that is.
 type telltale struct {
 	slog.Handler
 	t testing.TB

@@ -210,6 +210,25 @@ func TestCloseServerEndsItsConnections(t *testing.T) {
 	}
 }
 
+// A connection that is still being made is closed too, and nobody blamed.
+func TestCloseServerWhileConnecting(t *testing.T) {
+	t.Parallel()
+	l, done := fullListener(t)
+	defer done()
+	w := newWorld(t, func(o *Options) { o.ConnectTimeout = time.Minute }, l)
+	r := w.dial()
+	r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.eventually("it is being connected to", func() bool { return w.open() == 1 })
+	w.proxy.CloseServer(w.server(0))
+	if resp, body, _ := r.response("GET"); resp.StatusCode != 502 {
+		t.Errorf("got %d %q", resp.StatusCode, body)
+	}
+	w.idle()
+	if n := w.failures(0); n != 0 {
+		t.Errorf("the server was blamed %d times", n)
+	}
+}
+
 func TestForgetLeavesWhatIsInUse(t *testing.T) {
 	t.Parallel()
 	addr, open := gated(t)
