@@ -126,6 +126,10 @@ func (x *exchange) body(out, b []byte, n int) {
 		x.c.settle(x.verdict)
 		return
 	}
+	if x.c.conn.Broken() {
+		x.c.close()
+		return
+	}
 	x.holdAnswer(max(len(b), n))
 	x.u.in = x.w.keep(x.u.in, nil)
 }
@@ -232,12 +236,14 @@ func (x *exchange) failed(err error) {
 
 // cutClient ends an answer that cannot be completed so that the client can tell.
 func (x *exchange) cutClient() {
-	c := x.c
-	if x.untilClose {
-		c.conn.Abort() // a close would look like the end of the answer
-	}
-	c.stage = closing
+	c, untilClose := x.c, x.untilClose
 	c.x = nil
 	c.w.giveExchange(x)
+	if untilClose {
+		c.conn.Abort() // a close would look like the end of the answer
+		c.close()
+		return
+	}
+	c.stage = closing
 	c.closeSoon()
 }

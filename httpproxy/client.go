@@ -225,6 +225,16 @@ func (c *client) linger() {
 	c.flow()
 }
 
+// patienceLeft returns how long a client that is taking what it is sent, however
+// slowly, may go without taking more.
+func (c *client) patienceLeft(now time.Duration) time.Duration {
+	taking := c.conn.Progress()
+	if taking == 0 || c.stage == asking && !c.x.answerHeld {
+		return 0
+	}
+	return c.w.p.o.IdleTimeout - (now - taking)
+}
+
 // closeSoon closes the connection once what was sent is out.
 func (c *client) closeSoon() {
 	if c.conn.Unsent() == 0 {
@@ -243,6 +253,7 @@ func (c *client) close() {
 		return
 	}
 	c.stage = gone
+	defer c.w.remove(c)
 	if t := c.tunnel; t != nil {
 		t.end()
 	}
@@ -252,10 +263,12 @@ func (c *client) close() {
 		c.w.giveExchange(x)
 	}
 	c.in = c.w.keep(c.in, nil)
+	if c.conn.Unsent() > 0 {
+		c.conn.Abort() // an end would make what the client has got look whole
+	}
 	c.conn.Close()
 	c.conn.Recycle()
 	c.conn = closedTransport{}
-	c.w.remove(c)
 }
 
 // Ended: the client may still want its answers.
@@ -315,7 +328,13 @@ func (c *client) Expired(*loop.Conn) {
 	}
 	c.w.serving = c
 	x := c.x
+	if left := c.patienceLeft(now); left > 0 {
+		c.alarm.start(c.conn, now, left)
+		return
+	}
 	switch {
+	case c.stage == reading && c.conn.Unsent() > 0:
+		c.closeSoon()
 	case c.stage == reading && c.late && !c.held:
 		c.refuse(failure{408, "the head of the request did not come in time"}, true)
 		c.settle(lingers)

@@ -211,7 +211,9 @@ func (x *exchange) sendHead() {
 
 // sent begins to wait for the answer.
 func (x *exchange) sent() {
-	x.c.alarm.stop()
+	if !x.answerHeld {
+		x.c.alarm.stop()
+	}
 	if !x.begun {
 		x.u.alarm.start(x.u.conn, x.w.loop.Now(), x.w.p.o.ResponseTimeout)
 	}

@@ -134,9 +134,15 @@ func (r *request) parse(p *parser, b []byte) error {
 	if err := r.findHost(); err != nil {
 		return err
 	}
-	r.upgrades = len(r.upgrade) > 0 && r.wantsUpgrade && !r.http10 && r.bodyless() &&
-		!is(r.upgrade, "h2c") // would hide the requests within from this proxy
+	r.upgrades = canPass(r.upgrade) && r.wantsUpgrade && !r.http10 && r.bodyless()
 	return nil
+}
+
+// canPass reports whether an Upgrade field names one protocol, and not h2c, which
+// would hide the requests within from this proxy.
+func canPass(upgrade []byte) bool {
+	name, _, _ := bytes.Cut(upgrade, []byte("/"))
+	return len(name) > 0 && !bytes.ContainsRune(upgrade, ',') && !is(name, "h2c")
 }
 
 func (h *head) bodyless() bool { return h.length == lengthNone || h.length == 0 }
@@ -311,13 +317,16 @@ func (h *head) noteOptions(value []byte) error {
 	return nil
 }
 
-// keepAliveTimeout returns what "timeout" says in a Keep-Alive field, or 0.
+// keepAliveTimeout returns what "timeout" says in a Keep-Alive field, 0 if nothing.
 func keepAliveTimeout(value []byte) time.Duration {
 	for part := range bytes.SplitSeq(value, []byte(",")) {
 		name, seconds, _ := bytes.Cut(bytes.Trim(part, " \t"), []byte("="))
 		if is(name, "timeout") {
-			n, _ := strconv.ParseUint(string(seconds), 10, 16)
-			return time.Duration(n) * time.Second
+			n, err := strconv.ParseUint(string(seconds), 10, 16)
+			if err != nil {
+				return 0
+			}
+			return max(time.Duration(n)*time.Second, 1) // 0: not at all
 		}
 	}
 	return 0

@@ -168,7 +168,7 @@ func TestSurplusBytesGoToNobody(t *testing.T) {
 // A connection is given up before its server would close it.
 func TestServersSayHowLongTheyKeepConnections(t *testing.T) {
 	t.Parallel()
-	for said, kept := range map[string]bool{"timeout=1": false, "max=5, timeout=0": true, "timeout=60": true, "": true, "timeout=x": true} {
+	for said, kept := range map[string]bool{"timeout=1": false, "max=5, timeout=0": false, "timeout=60": true, "": true, "timeout=x": true} {
 		w := newWorld(t, nil, canned(t, "HTTP/1.1 200 OK\r\nKeep-Alive: "+said+"\r\nContent-Length: 0\r\n\r\n"))
 		w.get("/")
 		w.idle()
@@ -407,5 +407,17 @@ func TestClientThatEndsWithinItsBody(t *testing.T) {
 	w.idle()
 	if n := w.failures(0); n != 0 {
 		t.Errorf("the server was blamed %d times", n)
+	}
+}
+
+// What would hide requests from the proxy is not asked for, however it is written.
+func TestOneProtocolThatIsNotHTTPMayBeUpgradedTo(t *testing.T) {
+	for value, may := range map[string]bool{
+		"websocket": true, "foo/2": true,
+		"": false, "h2c": false, "H2C": false, "h2c/1": false, "h2c,": false, "websocket, h2c": false, "/1": false,
+	} {
+		if canPass([]byte(value)) != may {
+			t.Errorf("Upgrade: %q is judged wrongly", value)
+		}
 	}
 }

@@ -14,6 +14,7 @@ type transport interface {
 	Send(b []byte)
 	Unsent() int
 	Broken() bool
+	Progress() time.Duration
 	CloseWrite()
 	Pause()
 	Resume()
@@ -39,16 +40,17 @@ func full(to transport, n int) bool {
 // closedTransport takes the place of a connection that was closed and given back.
 type closedTransport struct{}
 
-func (closedTransport) Send([]byte)            {}
-func (closedTransport) Unsent() int            { return 0 }
-func (closedTransport) Broken() bool           { return true }
-func (closedTransport) CloseWrite()            {}
-func (closedTransport) Pause()                 {}
-func (closedTransport) Resume()                {}
-func (closedTransport) SetTimer(time.Duration) {}
-func (closedTransport) Close()                 {}
-func (closedTransport) Abort()                 {}
-func (closedTransport) Recycle()               {}
+func (closedTransport) Send([]byte)             {}
+func (closedTransport) Unsent() int             { return 0 }
+func (closedTransport) Broken() bool            { return true }
+func (closedTransport) Progress() time.Duration { return 0 }
+func (closedTransport) CloseWrite()             {}
+func (closedTransport) Pause()                  {}
+func (closedTransport) Resume()                 {}
+func (closedTransport) SetTimer(time.Duration)  {}
+func (closedTransport) Close()                  {}
+func (closedTransport) Abort()                  {}
+func (closedTransport) Recycle()                {}
 
 // sockets returns the sockets under two transports, for what is done to sockets
 // only.

@@ -1,6 +1,8 @@
 package httpproxy
 
 import (
+	"bytes"
+
 	"fulcrum/pool"
 	"fulcrum/relay"
 )
@@ -18,7 +20,7 @@ type tunnel struct {
 func (x *exchange) upgrade(early []byte) {
 	c, u := x.c, x.u
 	client, server, ok := sockets(c.conn, u.conn)
-	if !x.req.upgrades || len(x.ans.upgrade) == 0 || !ok {
+	if !x.req.upgrades || !bytes.EqualFold(x.ans.upgrade, x.req.upgrade) || !x.ans.wantsUpgrade || !ok {
 		x.failed(errSyntax)
 		return
 	}

@@ -54,21 +54,27 @@ type serverSet struct {
 }
 
 // takeIdle returns a kept connection that is not older than age and leads where
-// the server does now, or nil.
+// the server does now, or nil. One that was put back in this very turn is left
+// alone: what has come in behind its answer may not have been told yet.
 func (w *worker) takeIdle(s *pool.Server, age time.Duration) *upstream {
 	set := w.servers[s]
-	for set != nil && len(set.idle) > 0 {
-		u := set.idle[len(set.idle)-1]
-		if w.loop.Now()-u.keptAt >= age {
+	if set == nil {
+		return nil
+	}
+	for i := len(set.idle) - 1; i >= 0; i-- {
+		u := set.idle[i]
+		kept := w.loop.Now() - u.keptAt
+		switch {
+		case kept == 0:
+		case kept >= age:
 			return nil
-		}
-		if u.to != s.Resolved() {
+		case u.to != s.Resolved():
 			u.drop()
-			continue
+		default:
+			set.idle = slices.Delete(set.idle, i, i+1)
+			u.reused, u.answered = true, false
+			return u
 		}
-		set.idle = set.idle[:len(set.idle)-1]
-		u.reused, u.answered = true, false
-		return u
 	}
 	return nil
 }

@@ -52,5 +52,6 @@ func causeOf(c relay.Cause) Cause {
 		relay.UpstreamFailed: ServerReset,
 		relay.Idle:           Idle,
 		relay.HalfClosedIdle: HalfClosedIdle,
+		relay.Panicked:       InternalError,
 	}[c]
 }

@@ -144,9 +144,10 @@ func (l *Listener) Stop(ctx context.Context) {
 		"refused", sum.Refused(), "bytes_to_upstream", sum.ToUpstream, "bytes_to_client", sum.ToClient)
 }
 
-// CloseServer closes all connections to a server.
+// CloseServer closes all connections to a server; those that are being made go on
+// to another one.
 func (l *Listener) CloseServer(server *pool.Server) {
 	for _, w := range l.workers {
-		w.loop.Post(func() { w.closeSessions(func(s *session) bool { return s.lease.Server() == server }) })
+		w.loop.Post(func() { w.leaveServer(server) })
 	}
 }

@@ -2,6 +2,7 @@ package l4
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"time"
 
@@ -10,12 +11,29 @@ import (
 	"fulcrum/proxyproto"
 )
 
-var errLate = errors.New("it did not come in time")
+var (
+	errLate = errors.New("it did not come in time")
+	errLeft = errors.New("the connections to the server were closed")
+)
 
 // identifies reports whether the address of every client is asked for.
 func (w *worker) identifies() bool {
 	o := &w.parent.options
-	return o.AccessLog != nil || o.MaxPerClient > 0 || len(o.AcceptProxy) > 0 || w.debugs()
+	return o.AccessLog != nil || o.MaxPerClient > 0 || len(o.AcceptProxy) > 0 || w.parent.routes.tellClients || w.debugs()
+}
+
+// identify asks the kernel who the client is, at once: of one that has reset the
+// connection it cannot tell later, and what such a client sent must not reach a
+// server under anybody else's name. It reports whether the client is still there.
+func (s *session) identify() bool {
+	l := s.worker.parent
+	d := s.detail()
+	d.client = s.pair.Client.RemoteAddr()
+	if l.routes.tellClients {
+		d.destination = s.pair.Client.LocalAddr()
+	}
+	_, isUnix := l.address.(*net.UnixAddr)
+	return isUnix || d.client.IsValid() && (!l.routes.tellClients || d.destination.IsValid())
 }
 
 // fromProxy reports whether a client with that address must begin with a PROXY
@@ -114,8 +132,7 @@ func (s *session) Ended(*loop.Conn) {
 func (s *session) sendPreface() (ofClient int) {
 	b := s.worker.scratch[:0]
 	if v := s.to.SendProxy; v != 0 {
-		source, destination := s.addresses()
-		b = proxyproto.Append(b, v, source, destination)
+		b = proxyproto.Append(b, v, s.details.client, s.details.destination)
 	}
 	if d := s.details; d != nil {
 		ofClient = len(d.read)
@@ -125,18 +142,4 @@ func (s *session) sendPreface() (ofClient int) {
 	s.pair.Upstream.Send(b)
 	s.worker.scratch = b
 	return ofClient
-}
-
-// addresses returns those of the client and of what it connected to.
-func (s *session) addresses() (source, destination netip.AddrPort) {
-	if d := s.details; d != nil {
-		source, destination = d.client, d.destination
-	}
-	if !source.IsValid() {
-		source = s.pair.Client.RemoteAddr()
-	}
-	if !destination.IsValid() {
-		destination = s.pair.Client.LocalAddr()
-	}
-	return source, destination
 }

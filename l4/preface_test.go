@@ -258,3 +258,34 @@ func TestWhatIsReadBeforeTheRelayIsBounded(t *testing.T) {
 	c.CloseWrite()
 	w.wantGot(got, string(content[len(header):n]))
 }
+
+// A client that resets its connection while it waits has sent bytes that still
+// come out of the socket, but nobody could say any more whose they are.
+func TestWhatAClientSentBeforeItsResetHasItsName(t *testing.T) {
+	w := prepareWith(t, pool.Options{QueueLength: 8})
+	w.to.QueueTimeout, w.to.SendProxy = patience, proxyproto.V2
+	commands := make(chan byte, 10)
+	w.serve(pool.ServerSpec{MaxConnections: 1}, func(c *net.TCPConn) {
+		head := make([]byte, 13)
+		if _, err := io.ReadFull(c, head); err == nil {
+			commands <- head[12]
+		}
+		echo(c)
+	})
+	w.start()
+	first := w.numbered(0, 0)
+	second := w.numbered(1, 1)
+	second.SetLinger(0)
+	second.Close()
+	first.Close()
+	for range 2 {
+		select {
+		case command := <-commands:
+			if command != 0x21 {
+				t.Errorf("a client came under the command %#x, not as itself", command)
+			}
+		case <-time.After(patience):
+			t.Fatal("a client is not served")
+		}
+	}
+}

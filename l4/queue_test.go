@@ -135,7 +135,7 @@ func TestAGrantThatComesTooLateIsGivenBack(t *testing.T) {
 	c := w.numbered(1, 1)
 	release := w.hold()
 	for _, worker := range w.workers {
-		worker.loop.Post(func() { worker.closeSessions(func(*session) bool { return true }) })
+		worker.loop.Post(func() { worker.each(func(s *session) { s.end(Drained, nil) }) })
 	}
 	lease.Release(pool.Served)
 	w.wantActive(1) // granted, though the loop does not know yet

@@ -7,15 +7,18 @@ type routes struct {
 	exact     map[string]*Upstream
 	below     map[string]*Upstream // by the part behind "*."
 	otherwise *Upstream
+
+	tellClients bool // some servers are told by a PROXY header who the client is
 }
 
 func newRoutes(o *Options) routes {
-	r := routes{otherwise: o.Default}
+	r := routes{otherwise: o.Default, tellClients: o.Default != nil && o.Default.SendProxy != 0}
 	if len(o.Routes) == 0 {
 		return r
 	}
 	r.exact, r.below = map[string]*Upstream{}, map[string]*Upstream{}
 	for _, route := range o.Routes {
+		r.tellClients = r.tellClients || route.SendProxy != 0
 		if parent, ok := strings.CutPrefix(route.SNI, "*."); ok {
 			r.below[parent] = route.Upstream
 		} else {

@@ -55,9 +55,11 @@ func microsOf(d time.Duration) micros { return micros(min(d.Microseconds(), math
 // begin finds out, as far as anybody needs to know, who the client is.
 func (s *session) begin() {
 	if s.worker.identifies() {
-		d := s.detail()
-		d.client = s.pair.Client.RemoteAddr()
-		if s.worker.parent.options.fromProxy(d.client) {
+		if !s.identify() {
+			s.end(ClientReset, nil)
+			return
+		}
+		if s.worker.parent.options.fromProxy(s.details.client) {
 			s.await(awaitsHeader)
 			return
 		}
@@ -106,6 +108,8 @@ func (s *session) acquire() {
 		s.queue(awaitsCheck, s.to.CheckWait)
 	case errors.Is(err, pool.ErrFull) && s.to.QueueTimeout > 0:
 		s.queue(awaitsPlace, s.to.QueueTimeout)
+	case errors.Is(err, pool.ErrFull): // or only others' turn; the pool does not let anybody wait
+		s.queue(awaitsPlace, s.to.CheckWait)
 	default:
 		s.refuse(err)
 	}
@@ -178,7 +182,14 @@ func (s *session) Connected(_ *loop.Conn, err error) {
 
 // connectFailed goes on to the next server, unless the fault is this machine's.
 func (s *session) connectFailed(err error) {
-	if loop.Exhausted(err) {
+	// A want of ports, or a source that is not there, is this machine's fault but
+	// need not concern the other servers.
+	outcome, noPort := pool.ConnectFailed, errors.Is(err, unix.EADDRNOTAVAIL)
+	switch {
+	case noPort:
+		outcome = pool.Served
+		s.worker.exhausted(err)
+	case loop.Exhausted(err):
 		s.worker.exhausted(err)
 		s.end(NoResources, err)
 		return
@@ -191,7 +202,7 @@ func (s *session) connectFailed(err error) {
 	if log := s.debugLog(); log != nil {
 		log.Debug("connect failed", "server", server.Address(), "error", err)
 	}
-	s.lease.Release(pool.ConnectFailed)
+	s.lease.Release(outcome)
 	d := s.detail()
 	if d.tried == nil {
 		d.tried = new(pool.Tried)
@@ -201,6 +212,19 @@ func (s *session) connectFailed(err error) {
 		return
 	}
 	s.acquire()
+}
+
+// leaveServer ends a session that is relayed to a server, and has one that is
+// still connecting to it go on to another.
+func (s *session) leaveServer() {
+	if s.stage != connecting {
+		s.end(Drained, nil)
+		return
+	}
+	if s.pair.Upstream != nil {
+		s.pair.Upstream.Close()
+	}
+	s.connectFailed(errLeft)
 }
 
 // Answered: the server's first byte has come.
@@ -250,9 +274,11 @@ func (s *session) end(cause Cause, why error) {
 		return
 	}
 	s.over = true
-	s.pair.Client.Close()
-	if s.pair.Upstream != nil {
-		s.pair.Upstream.Close()
+	switch {
+	case s.pair.Upstream == nil:
+		s.pair.Client.Close()
+	default:
+		s.pair.Close()
 	}
 	if d := s.details; d != nil && d.waiter != nil {
 		s.to.Pool.Cancel(d.waiter)

@@ -101,16 +101,23 @@ func (w *worker) stopNow() {
 		w.port.Close()
 		w.port = nil
 	}
-	w.closeSessions(func(*session) bool { return true })
+	w.each(func(s *session) { s.end(Drained, nil) })
 	w.finish()
 }
 
-func (w *worker) closeSessions(which func(*session) bool) {
+func (w *worker) leaveServer(server *pool.Server) {
+	w.each(func(s *session) {
+		if s.lease.Server() == server {
+			s.leaveServer()
+		}
+	})
+}
+
+// each calls do, which may end the session, for every session.
+func (w *worker) each(do func(*session)) {
 	for s := w.sessions; s != nil; {
 		next := s.next
-		if which(s) {
-			s.end(Drained, nil)
-		}
+		do(s)
 		s = next
 	}
 }

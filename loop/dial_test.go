@@ -1,6 +1,7 @@
 package loop
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/netip"
@@ -152,5 +153,41 @@ func TestADialThatCannotBeginIsAnError(t *testing.T) {
 	}
 	if !Exhausted(errors.Join(unix.EMFILE)) || Exhausted(unix.ECONNREFUSED) || Exhausted(nil) {
 		t.Error("Exhausted is wrong about what is a want of resources")
+	}
+}
+
+func TestWhatIsSentInPiecesOnceConnectedArrivesInOrder(t *testing.T) {
+	w := start(t)
+	var want bytes.Buffer
+	pieces := 5
+	for range 50 { // so many at a time that operations are queued
+		w.Post(func() {
+			_, err := w.Dial(w.port.Addr(), SocketOptions{}, &hooks{connected: func(c *Conn, err error) {
+				if err != nil {
+					t.Errorf("dial: %v", err)
+					return
+				}
+				for i := range pieces {
+					c.Send([]byte{byte('a' + i)})
+				}
+				c.CloseWrite()
+			}})
+			if err != nil {
+				t.Errorf("dial: %v", err)
+			}
+		})
+	}
+	for i := range pieces {
+		want.WriteByte(byte('a' + i))
+	}
+	for range 50 {
+		peer, err := w.port.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := readAll(t, peer.(*net.TCPConn)); !bytes.Equal(got, want.Bytes()) {
+			t.Fatalf("the peer got %q", got)
+		}
+		peer.Close()
 	}
 }

@@ -290,7 +290,7 @@ func (c *Conn) tellSent() {
 
 // depart sends what has waited, and reports whether there was anything.
 func (c *Conn) depart() bool {
-	if c.fd < 0 || c.outgoing == nil || c.unsent == nil {
+	if c.fd < 0 || c.outgoing == nil || c.unsent == nil || c.flight != nil {
 		return false
 	}
 	c.flight, c.unsent = c.unsent, nil

@@ -1,6 +1,10 @@
 package loop
 
-import "golang.org/x/sys/unix"
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
 
 // outgoing is what a connection has been given to send and the socket has not
 // taken yet. Only connections that have something unsent have one.
@@ -8,6 +12,8 @@ type outgoing struct {
 	unsent []byte // waits, in a buffer of the loop's
 	offset int    // how much of unsent has gone out meanwhile
 	pipe   *pipe  // what was spliced to the connection
+
+	progress time.Duration // when the socket last took some of it, in the loop's time
 
 	flight       []byte // what an operation of io_uring is sending
 	flightBuffer int32  // the ring's buffer that flight lies in, or noBuffer: one of the loop's
@@ -36,7 +42,7 @@ func (c *Conn) settle() {
 	if o == nil || o.unsent != nil || o.pipe != nil || o.flight != nil {
 		return
 	}
-	c.outgoing = nil
+	c.outgoing, o.progress = nil, 0
 	if len(c.loop.outgoings) < outgoings {
 		c.loop.outgoings = append(c.loop.outgoings, o)
 	}
@@ -45,7 +51,7 @@ func (c *Conn) settle() {
 // Unsent returns how many bytes given to Send the socket has not taken yet. The
 // caller keeps this small by pausing the source until Sent is called.
 func (c *Conn) Unsent() int {
-	if c.outgoing == nil {
+	if c.outgoing == nil || c.fd < 0 {
 		return 0
 	}
 	n := len(c.flight) + len(c.unsent) - c.offset
@@ -57,6 +63,15 @@ func (c *Conn) Unsent() int {
 }
 
 func (c *Conn) hasUnsent() bool { return c.outgoing != nil }
+
+// Progress returns when the socket last took some of what is unsent, in the loop's
+// time: 0 if nothing is unsent, or none of it was taken yet.
+func (c *Conn) Progress() time.Duration {
+	if c.outgoing == nil {
+		return 0
+	}
+	return c.progress
+}
 
 // Broken reports whether sending has failed, so that Send drops what it is given.
 // Failed is still to come, once the connection is not paused.
@@ -135,6 +150,9 @@ func (c *Conn) flushBuffer() (done bool, err error) {
 		return true, nil
 	}
 	n, err := rawSend(int(c.fd), c.unsent[c.offset:])
+	if n > 0 {
+		c.progress = c.loop.now
+	}
 	if c.offset += n; err != nil || c.offset < len(c.unsent) {
 		return false, err
 	}

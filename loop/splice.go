@@ -109,6 +109,7 @@ func (c *Conn) drainPipe() (done bool, err error) {
 			return false, err
 		}
 		c.pipe.held -= n
+		c.progress = c.loop.now
 	}
 	return true, nil
 }

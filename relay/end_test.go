@@ -216,7 +216,7 @@ func TestCausesHaveWords(t *testing.T) {
 	for c := ClientEnded; c <= HalfClosedIdle; c++ {
 		words[c.String()] = true
 	}
-	if len(words) != 6 || words[""] {
+	if len(words) != 7 || words[""] {
 		t.Errorf("causes are called %v", words)
 	}
 }

@@ -9,6 +9,7 @@
 package relay
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -24,11 +25,12 @@ const (
 	ClientFailed                // the client reset the connection, or it broke down
 	UpstreamFailed              // the server did
 	Idle                        // no byte moved for the idle timeout
+	Panicked                    // a bug, on one of the two connections
 	HalfClosedIdle              // nor, after one direction had ended, for the timeout that holds then
 )
 
 func (c Cause) String() string {
-	return [...]string{"client ended", "server ended", "client failed", "server failed", "idle", "half-closed and idle"}[c]
+	return [...]string{"client ended", "server ended", "client failed", "server failed", "idle", "panicked", "half-closed and idle"}[c]
 }
 
 // Bytes counts what was taken in from each side. It may be read from any
@@ -102,9 +104,14 @@ func (p *Pair) Start(o *Options, owner Owner, sent int) {
 // Moved returns how many bytes were taken in from each side so far.
 func (p *Pair) Moved() (toUpstream, toClient int64) { return p.toUpstream, p.toClient }
 
-// Close ends the pair at once, without telling its owner; what is still unsent
-// is dropped.
+// Close ends the pair at once, without telling its owner. What is still unsent is
+// dropped, and then both sides are told so by a reset: an end would make what they
+// have got look whole.
 func (p *Pair) Close() {
+	if p.Client.Unsent() > 0 || p.Upstream.Unsent() > 0 {
+		p.Client.Abort()
+		p.Upstream.Abort()
+	}
 	p.Client.Close()
 	p.Upstream.Close()
 }
@@ -177,9 +184,12 @@ func (p *Pair) firstEnded(c *loop.Conn) {
 // Failed passes a reset on, at once.
 func (p *Pair) Failed(c *loop.Conn, err error) {
 	p.other(c).Abort()
-	if c == p.Client {
+	switch {
+	case errors.Is(err, loop.ErrPanicked):
+		p.owner.Relayed(p, Panicked)
+	case c == p.Client:
 		p.owner.Relayed(p, ClientFailed)
-	} else {
+	default:
 		p.owner.Relayed(p, UpstreamFailed)
 	}
 }
@@ -191,7 +201,8 @@ func (p *Pair) Expired(c *loop.Conn) {
 	if h := p.options.HalfClosed; h > 0 && (p.clientEnded || p.upstreamEnded) {
 		limit, cause = h, HalfClosedIdle
 	}
-	if left := limit - (c.Loop().Now() - p.lastMoved); left > 0 {
+	last := max(p.lastMoved, p.Client.Progress(), p.Upstream.Progress())
+	if left := limit - (c.Loop().Now() - last); left > 0 {
 		c.SetTimer(left)
 		return
 	}
