@@ -20,7 +20,7 @@ func (l *Loop) recycle() {
 		case c.inFlight > 0 || c.queued:
 			waiting = append(waiting, c)
 		case len(l.spareConns) < spareConns:
-			*c = Conn{}
+			*c = Conn{loop: l, fd: -1, retired: true} // closed, should anybody have kept it
 			l.spareConns = append(l.spareConns, c)
 		}
 	}

@@ -33,6 +33,29 @@ func TestAClosedConnectionBecomesAnotherOne(t *testing.T) {
 	echoOnce(t, peer, []byte("second"))
 }
 
+// A pointer that was kept by mistake does no harm until the connection is another
+// one.
+func TestARecycledConnectionIsClosed(t *testing.T) {
+	w := start(t)
+	c, _ := w.open(&hooks{})
+	w.do(func() { c.Close(); c.Recycle() })
+	w.wantState(c, func(*Conn) bool { return len(w.spareConns) == 1 })
+	w.do(func() {
+		c.Resume()
+		c.Send([]byte("x"))
+		c.CloseWrite()
+		c.SetTimer(1)
+		c.StopTimer()
+		c.Abort()
+		c.Recycle()
+	})
+	w.do(func() {
+		if len(w.spareConns) != 1 || len(w.retired) != 0 {
+			t.Errorf("%d connections are spare, %d wait to be", len(w.spareConns), len(w.retired))
+		}
+	})
+}
+
 // A closed connection is not another one's as long as the kernel may still tell
 // something of it, or the loop has it in a list.
 func TestWhatIsReferredToIsNotRecycled(t *testing.T) {

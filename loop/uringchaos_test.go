@@ -17,7 +17,7 @@ const (
 )
 
 // chaos is a loop connected to itself many times over, by connections that do
-// anything at any moment.
+// anything at any moment, and whose structs are used again.
 type chaos struct {
 	*world
 	choose *rand.Rand
@@ -155,6 +155,7 @@ func (a *actor) act() {
 func (a *actor) leave(how fate, end func()) {
 	a.fate = how
 	end()
+	a.conn.Recycle() // and is another actor's from the next turn on
 	if a.open--; a.side == 0 {
 		a.begin()
 	}

@@ -113,7 +113,13 @@ func TestAHalfClosedPeerThatDoesNotReadCostsNothing(t *testing.T) {
 	w.do(c.Resume)
 	peer.CloseWrite()
 	d.want("ended", nil, 0)
-	w.do(func() { w.ring.quiet = false; c.Send(make([]byte, 8<<20)) })
+	w.do(func() {
+		for n := 1; n > 0; {
+			n, _ = rawSend(int(c.fd), make([]byte, readSize))
+		}
+		w.ring.quiet = false
+		c.Send([]byte("more than the socket takes"))
+	})
 	w.wantIdle()
 	threads, err := filepath.Glob("/proc/self/task/*/comm")
 	if err != nil || len(threads) == 0 {

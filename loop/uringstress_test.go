@@ -155,7 +155,7 @@ func (p *tunnel) Expired(*Conn)             {}
 // connections that they pass through go over to readiness.
 func TestStreamsOutliveGoingOver(t *testing.T) {
 	w := startUring(t)
-	const tunnels, rounds, size = 8, 3, 2 << 20
+	const tunnels, rounds, size = 8, 2, 1 << 20
 	for round := range rounds {
 		var all []*tunnel
 		var streams sync.WaitGroup
