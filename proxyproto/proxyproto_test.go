@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -42,7 +41,7 @@ func wantMalformed(t *testing.T, b []byte, want string) {
 }
 
 // checkPrefixes wants that an answer other than ErrIncomplete stays the same
-// when more comes.
+// when more comes, but for the words: of two mistakes either may be told.
 func checkPrefixes(t *testing.T, b []byte) {
 	h, n, err := Parse(b)
 	if n > len(b) || (n == 0) != (err != nil) {
@@ -56,7 +55,7 @@ func checkPrefixes(t *testing.T, b []byte) {
 		if beforeErr == ErrIncomplete {
 			continue
 		}
-		if before != h || beforeN != n || fmt.Sprint(beforeErr) != fmt.Sprint(err) {
+		if before != h || beforeN != n || (beforeErr == nil) != (err == nil) || err == ErrIncomplete {
 			t.Fatalf("%q: after %d bytes %+v, %d, %v; after all %+v, %d, %v", b, i, before, beforeN, beforeErr, h, n, err)
 		}
 		return
