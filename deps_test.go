@@ -12,11 +12,11 @@ import (
 // explains it.
 var mayImport = map[string][]string{
 	"fulcrum":                {"supervisor", "config", "demo", "admin", "admin/client"},
-	"fulcrum/supervisor":     {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog"},
+	"fulcrum/supervisor":     {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats"},
 	"fulcrum/l4":             {"relay", "loop", "pool", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":      {"relay", "loop", "pool"},
 	"fulcrum/relay":          {"loop"},
-	"fulcrum/health":         {"pool", "proxyproto"},
+	"fulcrum/health":         {"pool", "proxyproto", "watch"},
 	"fulcrum/admin":          {},
 	"fulcrum/admin/client":   {"admin"},
 	"fulcrum/pool":           {},
@@ -24,7 +24,8 @@ var mayImport = map[string][]string{
 	"fulcrum/l4/clienthello": {},
 	"fulcrum/stats":          {},
 	"fulcrum/accesslog":      {},
-	"fulcrum/resolve":        {"pool"},
+	"fulcrum/resolve":        {"pool", "watch"},
+	"fulcrum/watch":          {"pool"},
 	"fulcrum/loop":           {},
 	"fulcrum/config":         {},
 	"fulcrum/demo":           {},

@@ -218,7 +218,7 @@ func TestStorm(t *testing.T) {
 	w.Stop()
 	cancel()
 	all.Wait()
-	for s := range w.running {
+	for _, s := range w.Servers() {
 		w.remove(s)
 	}
 }

@@ -18,18 +18,14 @@ package health
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
-	"sync"
 	"time"
 
 	"fulcrum/pool"
 	"fulcrum/proxyproto"
+	"fulcrum/watch"
 )
 
-const (
-	jitter   = 0.1                    // an interval varies by this share, so that checks don't march in step
-	minPause = 100 * time.Millisecond // between two checks of a server, however suspect it is
-)
+const minPause = 100 * time.Millisecond // between two checks of a server, however suspect it is
 
 // Options say how the servers of a pool are checked.
 type Options struct {
@@ -61,66 +57,28 @@ type Checker struct {
 	options Options
 	pool    *pool.Pool
 	probe   probe
-
-	mu      sync.Mutex
-	running map[*pool.Server]context.CancelFunc // guarded by mu
-	stopped bool                                // guarded by mu
-	all     sync.WaitGroup
+	watched watch.Group
 }
 
 // New returns a checker for a pool. Reconcile sets it to work.
 func New(p *pool.Pool, o Options) *Checker {
-	c := &Checker{options: o, pool: p, running: make(map[*pool.Server]context.CancelFunc)}
-	c.probe = newProbe(o)
-	return c
+	return &Checker{options: o, pool: p, probe: newProbe(o)}
 }
 
 // Reconcile begins to check the pool's new servers and stops checking those that
 // have left it.
-func (c *Checker) Reconcile() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.stopped {
-		return
-	}
-	gone := make(map[*pool.Server]bool, len(c.running))
-	for s := range c.running {
-		gone[s] = true
-	}
-	for _, s := range c.pool.Servers() {
-		if gone[s] {
-			delete(gone, s)
-			continue
-		}
-		c.startLocked(s)
-	}
-	for s := range gone {
-		c.running[s]()
-		delete(c.running, s)
-	}
-}
+func (c *Checker) Reconcile() { c.watched.Reconcile(c.pool.Servers(), c.begin) }
 
 // Stop ends all checks and waits for them.
-func (c *Checker) Stop() {
-	c.mu.Lock()
-	c.stopped = true
-	for _, cancel := range c.running {
-		cancel()
-	}
-	c.mu.Unlock()
-	c.all.Wait()
-}
+func (c *Checker) Stop() { c.watched.Stop() }
 
-func (c *Checker) startLocked(s *pool.Server) {
+func (c *Checker) begin(s *pool.Server) func(ctx context.Context) {
 	if c.options.Off {
 		now := time.Now()
 		c.pool.SetHealth(s, pool.Health{Healthy: true, Passed: true, Reason: "checks are off", At: now, Since: now})
-		c.running[s] = func() {}
-		return
+		return nil
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	c.running[s] = cancel
-	c.all.Go(func() { c.watch(ctx, s) })
+	return func(ctx context.Context) { c.watch(ctx, s) }
 }
 
 // watch checks one server until ctx ends.
@@ -128,15 +86,15 @@ func (c *Checker) watch(ctx context.Context, s *pool.Server) {
 	state := State{Rise: c.options.Rise, Fall: c.options.Fall}
 	// The second check comes after any part of an interval: servers that were
 	// added together are spread out from then on.
-	wait := time.Duration(rand.Float64() * float64(c.options.Interval))
+	wait := watch.Spread(c.options.Interval)
 	for {
 		started := time.Now()
 		c.check(ctx, s, &state)
 		pause := min(minPause, c.options.Interval)
-		if !sleep(ctx, pause, nil) || !sleep(ctx, wait-time.Since(started), s.Suspect()) {
+		if !watch.Sleep(ctx, pause, nil) || !watch.Sleep(ctx, wait-time.Since(started), s.Suspect()) {
 			return
 		}
-		wait = time.Duration((1 + jitter*(2*rand.Float64()-1)) * float64(c.options.Interval))
+		wait = watch.Vary(c.options.Interval)
 	}
 }
 
@@ -182,18 +140,4 @@ func (c *Checker) check(ctx context.Context, s *pool.Server, state *State) {
 	if before && !state.Healthy && c.options.OnUnhealthy != nil {
 		c.options.OnUnhealthy(s)
 	}
-}
-
-// sleep waits for d or until early delivers, and reports false when ctx has
-// ended.
-func sleep(ctx context.Context, d time.Duration, early <-chan struct{}) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-	case <-early:
-	}
-	return true
 }

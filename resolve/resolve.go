@@ -88,7 +88,6 @@ func choose(ips []netip.Addr, port uint16, now net.Addr) (net.Addr, error) {
 	case len(ips) == 0:
 		return nil, errors.New("the name has no address")
 	case !first.IsValid():
-
 		return nil, fmt.Errorf("the name leads to %v, where no server can be", ips[0])
 	}
 	return net.TCPAddrFromAddrPort(first), nil

@@ -3,12 +3,11 @@ package resolve
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"net"
-	"sync"
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/watch"
 )
 
 const (
@@ -16,7 +15,6 @@ const (
 	maxLookup       = 5 * time.Second // what one lookup may take
 	maxLookups      = 16              // of one pool at the same time
 	firstRetry      = time.Second     // while a name has never been resolved; doubled up to the interval
-	jitter          = 0.1             // a wait varies by this share, so that lookups don't march in step
 )
 
 // Options say how the names of a pool's servers are looked up.
@@ -32,11 +30,7 @@ type Watcher struct {
 	options Options
 	pool    *pool.Pool
 	turns   chan struct{} // holds a value for each lookup under way
-
-	mu      sync.Mutex
-	running map[*pool.Server]context.CancelFunc // guarded by mu
-	stopped bool                                // guarded by mu
-	all     sync.WaitGroup
+	watched watch.Group
 }
 
 // New returns a watcher for a pool. Reconcile sets it to work.
@@ -47,52 +41,21 @@ func New(p *pool.Pool, o Options) *Watcher {
 	if o.Resolver == nil {
 		o.Resolver = net.DefaultResolver
 	}
-	return &Watcher{
-		options: o,
-		pool:    p,
-		turns:   make(chan struct{}, maxLookups),
-		running: make(map[*pool.Server]context.CancelFunc),
-	}
+	return &Watcher{options: o, pool: p, turns: make(chan struct{}, maxLookups)}
 }
 
 // Reconcile begins to look up the pool's new servers that are host names, and
 // stops with those that have left it.
-func (w *Watcher) Reconcile() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.stopped {
-		return
-	}
-	gone := make(map[*pool.Server]bool, len(w.running))
-	for s := range w.running {
-		gone[s] = true
-	}
-	for _, s := range w.pool.Servers() {
-		if gone[s] {
-			delete(gone, s)
-			continue
-		}
-		if isName(s.Address()) {
-			ctx, cancel := context.WithCancel(context.Background())
-			w.running[s] = cancel
-			w.all.Go(func() { w.watch(ctx, s) })
-		}
-	}
-	for s := range gone {
-		w.running[s]()
-		delete(w.running, s)
-	}
-}
+func (w *Watcher) Reconcile() { w.watched.Reconcile(w.pool.Servers(), w.begin) }
 
 // Stop ends all lookups and waits for them.
-func (w *Watcher) Stop() {
-	w.mu.Lock()
-	w.stopped = true
-	for _, cancel := range w.running {
-		cancel()
+func (w *Watcher) Stop() { w.watched.Stop() }
+
+func (w *Watcher) begin(s *pool.Server) func(ctx context.Context) {
+	if !isName(s.Address()) {
+		return nil
 	}
-	w.mu.Unlock()
-	w.all.Wait()
+	return func(ctx context.Context) { w.watch(ctx, s) }
 }
 
 // watch looks up one server until ctx ends.
@@ -102,16 +65,16 @@ func (w *Watcher) watch(ctx context.Context, s *pool.Server) {
 	failing := false
 	// Names that were looked up together when the pool was made are spread out
 	// from the second time on.
-	wait := time.Duration(rand.Float64() * float64(interval))
+	wait := watch.Spread(interval)
 	if s.Resolved() == nil {
-		wait = varied(retry)
+		wait = watch.Vary(retry)
 	}
-	for sleep(ctx, wait) {
+	for watch.Sleep(ctx, wait, nil) {
 		failing = w.look(ctx, s, failing)
-		wait = varied(interval)
+		wait = watch.Vary(interval)
 		if s.Resolved() == nil {
 			retry = min(2*retry, interval)
-			wait = varied(retry)
+			wait = watch.Vary(retry)
 		}
 	}
 }
@@ -157,20 +120,4 @@ func text(address net.Addr) string {
 		return "none"
 	}
 	return address.String()
-}
-
-func varied(d time.Duration) time.Duration {
-	return time.Duration((1 + jitter*(2*rand.Float64()-1)) * float64(d))
-}
-
-// sleep waits for d and reports false when ctx has ended.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-t.C:
-		return true
-	}
 }

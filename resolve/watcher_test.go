@@ -213,8 +213,8 @@ func TestReconcile(t *testing.T) {
 		twin := w.upload("a.example:81", "192.0.2.1:81")
 		pass(10 * time.Minute)
 		w.Reconcile() // nothing changed
-		if len(w.asked) != 2 || len(w.running) != 3 {
-			t.Errorf("looked up %v for %d servers", w.asked, len(w.running))
+		if len(w.asked) != 2 || w.watched.Running() != 3 {
+			t.Errorf("looked up %v for %d servers", w.asked, w.watched.Running())
 		}
 
 		w.answers("a.example", "192.0.2.2")
@@ -240,8 +240,8 @@ func TestReconcile(t *testing.T) {
 		w.Stop()
 		w.Reconcile()
 		w.upload("late.example:80", "")
-		if len(w.running) != 1 {
-			t.Errorf("%d servers are looked up after Stop", len(w.running))
+		if w.watched.Running() != 1 {
+			t.Errorf("%d servers are looked up after Stop", w.watched.Running())
 		}
 		w.log.Reset()
 	})

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"fulcrum/pool"
+	"fulcrum/watch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -42,7 +43,7 @@ func (z *zone) LookupNetIP(ctx context.Context, network, host string) ([]netip.A
 		z.under--
 		z.mu.Unlock()
 	}()
-	if !sleep(ctx, takes) {
+	if !watch.Sleep(ctx, takes, nil) {
 		return nil, ctx.Err()
 	}
 	z.mu.Lock()
