@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"context"
 	"net"
 	"os"
 	"strings"
@@ -39,10 +38,7 @@ func listenOn(address string) (net.Listener, error) {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		return listenUnix(path)
 	}
-	// Multipath TCP would not let the listener be drained (loop.RefuseHandshakes).
-	var binding net.ListenConfig
-	binding.SetMultipathTCP(false)
-	return binding.Listen(context.Background(), "tcp", address)
+	return net.Listen("tcp", address)
 }
 
 // A unixListener listens on a unix socket, whose file goes when it is closed.
@@ -74,18 +70,14 @@ func listenUnix(path string) (net.Listener, error) {
 	return &unixListener{UnixListener: l.(*net.UnixListener), path: path, file: file}, nil
 }
 
-// RemoveFile removes the socket's file, so that no new client finds it, unless
-// another has taken its place. Only the first call does anything: once the socket
-// is closed, the file of another may look the same.
-func (l *unixListener) RemoveFile() {
+// Close removes the socket's file first, unless another has taken its place. Only
+// the first call does: once the socket is closed, the file of another may look the
+// same.
+func (l *unixListener) Close() error {
 	l.remove.Do(func() {
 		if now, err := os.Lstat(l.path); err == nil && os.SameFile(now, l.file) {
 			os.Remove(l.path)
 		}
 	})
-}
-
-func (l *unixListener) Close() error {
-	l.RemoveFile()
 	return l.UnixListener.Close()
 }

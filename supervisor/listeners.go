@@ -6,7 +6,6 @@ import (
 	"fulcrum/config"
 	"fulcrum/httpproxy"
 	"fulcrum/l4"
-	"fulcrum/loop"
 	"fulcrum/pool"
 )
 
@@ -61,7 +60,7 @@ func (r *running) newHTTP(c *config.Listener) (protocol, error) {
 		ResponseTimeout: p.config.ResponseTimeout,
 		CheckWait:       p.checkWait(),
 		QueueTimeout:    p.queueTimeout(),
-		Socket:          loop.SocketOptions{Keepalive: p.config.TCPKeepalive, UserTimeout: p.config.TCPUserTimeout},
+		Socket:          p.socket(),
 		Logger:          r.log,
 	})
 	if err != nil {

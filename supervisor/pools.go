@@ -11,6 +11,7 @@ import (
 
 	"fulcrum/config"
 	"fulcrum/health"
+	"fulcrum/loop"
 	"fulcrum/pool"
 	"fulcrum/proxyproto"
 	"fulcrum/resolve"
@@ -134,6 +135,11 @@ func (p *poolInUse) queueTimeout() time.Duration {
 		return 0
 	}
 	return p.config.Queue.Timeout
+}
+
+// socket says how the pool's servers are connected to.
+func (p *poolInUse) socket() loop.SocketOptions {
+	return loop.SocketOptions{Keepalive: p.config.TCPKeepalive, UserTimeout: p.config.TCPUserTimeout}
 }
 
 // lookUp returns where the servers' addresses lead. Those that could not be

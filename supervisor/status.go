@@ -67,7 +67,8 @@ func (s *Supervisor) Listeners() []admin.ListenerInfo {
 		}
 		if l.tcp != nil {
 			all[i].IO = s.running.io.String()
-			all[i].TCP = traffic(l.tcp.Stats())
+			sum := l.tcp.Stats()
+			all[i].TCP = traffic(&sum)
 		}
 	}
 	return all

@@ -68,7 +68,7 @@ func (r *running) upstream(name string) (*l4.Upstream, error) {
 		CheckWait:      p.checkWait(),
 		QueueTimeout:   p.queueTimeout(),
 		SendProxy:      versionOf(p.config.SendProxy),
-		Socket:         loop.SocketOptions{Keepalive: p.config.TCPKeepalive, UserTimeout: p.config.TCPUserTimeout},
+		Socket:         p.socket(),
 	}, nil
 }
 
