@@ -109,11 +109,11 @@ func bindOne(address netip.AddrPort, first bool, o SocketOptions) (fd int, err e
 	return fd, nil
 }
 
-// RefuseHandshakes has a listening socket ignore new handshakes while those under
+// refuseHandshakes has a listening socket ignore new handshakes while those under
 // way end as usual, by a socket filter that drops segments with SYN and without
 // ACK. When nothing is left to accept the socket can be closed, and no client
 // that believes itself connected is reset.
-func RefuseHandshakes(fd int) error {
+func refuseHandshakes(fd int) error {
 	const flags = 13 // offset of the flags in a TCP header (RFC 9293, section 3.1)
 	const syn, ack = 0x02, 0x10
 	program := []unix.SockFilter{

@@ -94,7 +94,7 @@ func (ln *Listener) refuse() error {
 	if ln.file.path != "" {
 		return ln.file.remove()
 	}
-	return RefuseHandshakes(ln.fd)
+	return refuseHandshakes(ln.fd)
 }
 
 // Close closes the socket at once; connections in its queue are reset. A unix

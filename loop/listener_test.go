@@ -191,7 +191,7 @@ func TestADrainAcceptsWhatIsConnected(t *testing.T) {
 		defer c.Close()
 		early = append(early, c)
 	}
-	if err := RefuseHandshakes(ln.fd); err != nil {
+	if err := refuseHandshakes(ln.fd); err != nil {
 		t.Fatal(err)
 	}
 	if c, err := net.DialTimeout("tcp", at.String(), 200*time.Millisecond); err == nil {

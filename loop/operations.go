@@ -148,9 +148,9 @@ func (c *Conn) tookMuch() bool {
 	return c.inTurn >= mostInTurn
 }
 
-// leave makes the connection direct as soon as nothing is in flight.
+// leave makes the connection direct, if it is not, as soon as nothing is in flight.
 func (c *Conn) leave() {
-	if c.leaving {
+	if c.direct || c.leaving {
 		return
 	}
 	c.leaving = true
@@ -213,23 +213,8 @@ func (c *Conn) becomeDirect() {
 	c.loop.ring.watch(c)
 }
 
-// transmit sends by an operation, or adds to what waits for the one in flight.
-func (c *Conn) transmit(b []byte) {
-	if c.hasUnsent() || c.connecting {
-		c.hold(b)
-		return
-	}
-	if c.loop.ring.quiet {
-		n, err := rawSend(int(c.fd), b)
-		switch {
-		case err != nil:
-			c.sendFailed(err)
-		case n < len(b):
-			c.hold(b[n:])
-			c.leave()
-		}
-		return
-	}
+// launch sends by an operation.
+func (c *Conn) launch(b []byte) {
 	c.takeOut()
 	c.flight, c.flightBuffer = b, c.loop.ring.keep(b)
 	if c.flightBuffer == noBuffer {

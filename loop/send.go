@@ -85,22 +85,27 @@ func (c *Conn) Send(b []byte) {
 	if c.fd < 0 || c.failure != 0 || len(b) == 0 {
 		return
 	}
-	if !c.direct {
-		c.transmit(b)
-		return
+	switch {
+	case c.hasUnsent() || c.connecting && !c.direct:
+		c.hold(b)
+	case c.direct || c.loop.ring.quiet:
+		c.sendNow(b)
+	default:
+		c.launch(b)
 	}
-	if !c.hasUnsent() {
-		n, err := rawSend(int(c.fd), b)
-		if err != nil {
-			c.sendFailed(err)
-			return
-		}
-		if b = b[n:]; len(b) == 0 {
-			return
-		}
+}
+
+// sendNow sends what the socket takes and holds the rest.
+func (c *Conn) sendNow(b []byte) {
+	n, err := rawSend(int(c.fd), b)
+	switch {
+	case err != nil:
+		c.sendFailed(err)
+	case n < len(b):
 		c.writable = false
+		c.hold(b[n:])
+		c.leave()
 	}
-	c.hold(b)
 }
 
 // hold keeps bytes until they can be sent.
@@ -166,9 +171,7 @@ func (c *Conn) sendFailed(err error) {
 	c.failure = asErrno(err)
 	c.dropUnsent()
 	c.readable, c.hangup = true, true
-	if !c.direct {
-		c.leave()
-	}
+	c.leave()
 	c.enqueue()
 }
 

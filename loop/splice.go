@@ -38,7 +38,7 @@ func (c *Conn) splices() bool {
 		c.bulk = false
 		return false
 	}
-	if !to.direct && to.fd >= 0 {
+	if to.fd >= 0 {
 		to.leave()
 	}
 	if !to.direct || to.fd < 0 || to.failure != 0 || to.hasUnsent() {

@@ -180,11 +180,10 @@ func (u *uring) send(c *Conn) {
 // closed closes a descriptor after ending what is in flight on it.
 func (u *uring) closed(fd int, slot int32, inFlight int8) {
 	if inFlight > 0 {
+		u.busy++
 		u.cancel(int32(fd))
-	}
-	u.busy++
-	if inFlight == 0 {
-		u.forget(slot)
+	} else {
+		u.loop.sources.remove(slot)
 	}
 	s := u.submit(opClose, int32(fd), ignored, 0)
 	s.flags = flagSkipSuccess
@@ -236,7 +235,7 @@ func (u *uring) unstore(p *parcels) (buffer uint16, n int) {
 	return buffer, int(u.lengths[buffer])
 }
 
-// forget frees a slot: nothing that belongs to it is in flight any more.
+// forget frees the slot of a closed source: nothing of its is in flight any more.
 func (u *uring) forget(slot int32) {
 	u.busy--
 	u.loop.sources.remove(slot)
@@ -253,7 +252,7 @@ func (u *uring) lookLater(c *Conn) {
 
 func (u *uring) expired() {
 	for _, c := range u.ended {
-		if c.fd >= 0 && c.ended && !c.direct {
+		if c.fd >= 0 && c.ended {
 			c.leave()
 		}
 	}

@@ -246,7 +246,7 @@ func (n *notes) Handle(_ context.Context, r slog.Record) error {
 func silent(t testing.TB) netip.AddrPort {
 	t.Helper()
 	sockets, at := bindTo(t, loopback, 1, SocketOptions{})
-	if err := RefuseHandshakes(sockets[0]); err != nil {
+	if err := refuseHandshakes(sockets[0]); err != nil {
 		t.Fatal(err)
 	}
 	return at.(*net.TCPAddr).AddrPort()
