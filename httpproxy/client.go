@@ -182,10 +182,11 @@ func (c *client) begin(head []byte) {
 		c.settle(lingers)
 		return
 	}
-	x.up.begin(max(x.req.length, 0))
-	if x.req.length == lengthChunked {
-		x.up.begin(lengthChunked)
+	length := x.req.length
+	if length == lengthNone {
+		length = 0
 	}
+	x.up.begin(length)
 	x.acquire()
 }
 

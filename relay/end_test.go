@@ -213,7 +213,7 @@ func TestUrgentDataHoldsNothingBack(t *testing.T) {
 
 func TestCausesHaveWords(t *testing.T) {
 	words := map[string]bool{}
-	for c := ClientEnded; c <= HalfClosedIdle; c++ {
+	for c := ClientEnded; c <= Panicked; c++ {
 		words[c.String()] = true
 	}
 	if len(words) != 7 || words[""] {

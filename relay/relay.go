@@ -25,12 +25,12 @@ const (
 	ClientFailed                // the client reset the connection, or it broke down
 	UpstreamFailed              // the server did
 	Idle                        // no byte moved for the idle timeout
-	Panicked                    // a bug, on one of the two connections
 	HalfClosedIdle              // nor, after one direction had ended, for the timeout that holds then
+	Panicked                    // a bug, on one of the two connections
 )
 
 func (c Cause) String() string {
-	return [...]string{"client ended", "server ended", "client failed", "server failed", "idle", "panicked", "half-closed and idle"}[c]
+	return [...]string{"client ended", "server ended", "client failed", "server failed", "idle", "half-closed and idle", "panicked"}[c]
 }
 
 // Bytes counts what was taken in from each side. It may be read from any
