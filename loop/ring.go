@@ -58,7 +58,7 @@ const (
 
 	firstBuffers   = 16       // to begin with, of
 	ringBuffers    = 64       // given to the kernel to receive into
-	ringBufferSize = 16 << 10 // bytes of each
+	ringBufferSize = 20 << 10 // bytes of each: 16 KiB, as records of TLS and many answers are, with what stands before it
 	bufferGroup    = 0
 )
 
