@@ -10,7 +10,7 @@ import (
 func (x *exchange) answer(b []byte) {
 	out, used := x.w.out[:0], 0
 	for !x.begun {
-		n, err := headEnd(b[used:], x.seen)
+		n, err := headEnd(b[used:], x.seen, x.w.p.o.MaxHeaderBytes)
 		if n == 0 && err == nil {
 			x.seen = len(b) - used
 			x.u.in = x.w.keep(x.u.in, b[used:])
@@ -190,7 +190,7 @@ func (x *exchange) resumeAnswer() {
 	x.heard = x.w.loop.Now()
 	switch {
 	case x.wantsMore():
-		x.c.alarm.start(x.c.conn, x.heard, x.w.p.o.IdleTimeout)
+		x.c.alarm.start(x.c.conn, x.heard, x.patience(x.heard))
 	default:
 		x.c.alarm.stop()
 		x.c.look()
@@ -215,6 +215,9 @@ func (x *exchange) failed(err error) {
 	again := u.reused && !u.answered && x.replayable() && !isTimeout(err) && err != errClosed
 	x.dropUpstream()
 	if again {
+		if !x.answerHeld {
+			x.c.alarm.stop()
+		}
 		x.dial()
 		return
 	}

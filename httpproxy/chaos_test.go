@@ -182,7 +182,7 @@ func TestChaos(t *testing.T) {
 		t.Fatal(err)
 	}
 	addresses := []string{wild(t), wild(t), wild(t)}
-	w := newWorld(t, func(o *Options) { o.Loops, o.Pool = loops, p }, addresses...)
+	w := newWorld(t, func(o *Options) { o.Loops, o.Default.Pool = loops, p }, addresses...)
 	w.pool.Upload(pool.ServerSpec{Address: addresses[0], MaxConnections: 3})
 	var clients, operator sync.WaitGroup
 	var over atomic.Bool
@@ -210,7 +210,11 @@ func TestChaos(t *testing.T) {
 	over.Store(true)
 	operator.Wait()
 	w.idle()
-	w.eventually("no client is left", func() bool { return w.proxy.clients.Load() == 0 })
+	w.eventually("no client is left", func() bool {
+		left := false
+		w.each(func(w *worker) { left = left || w.clients != nil })
+		return !left
+	})
 	if n := w.pool.Queued(); n != 0 {
 		t.Errorf("%d still wait", n)
 	}

@@ -1,6 +1,7 @@
 package httpproxy
 
 import (
+	"bytes"
 	"errors"
 	"net/netip"
 	"time"
@@ -56,6 +57,7 @@ func (c *client) Spliced(_ *loop.Conn, n int) {
 	c.w.serving = c
 	x := c.x
 	x.up.spliced(n)
+	x.took(n)
 	x.uploaded(n)
 	c.flow()
 }
@@ -124,7 +126,7 @@ func (c *client) feed(b []byte) (used int) {
 
 // flow has the client wait when it sends more than can be used.
 func (c *client) flow() {
-	pause := len(c.in) >= maxHead || c.x != nil && c.x.uploadHeld
+	pause := len(c.in) >= c.w.p.o.MaxHeaderBytes || c.x != nil && c.x.uploadHeld
 	if pause == c.paused {
 		return
 	}
@@ -149,7 +151,11 @@ func (c *client) head(b []byte) (used int) {
 		c.skipped, c.seen = true, 0 // RFC 9112, section 2.2
 		return 2
 	}
-	n, err := headEnd(b, c.seen)
+	most := c.w.p.o.MaxHeaderBytes
+	n, err := headEnd(b, c.seen, most)
+	if err == errHeadTooLarge && bytes.IndexByte(b[:most], '\n') < 0 {
+		err = errTargetTooLong
+	}
 	if err != nil {
 		c.refuseHead(err)
 		return len(b)
@@ -186,7 +192,13 @@ func (c *client) begin(head []byte) {
 	if length == lengthNone {
 		length = 0
 	}
+	if x.tooLarge(length) {
+		c.refuse(bodyTooLarge, true)
+		c.settle(lingers)
+		return
+	}
 	x.up.begin(length)
+	x.to = c.w.p.o.Default
 	x.acquire()
 }
 

@@ -167,7 +167,9 @@ func TestSocketOptionsTowardsServers(t *testing.T) {
 		keepalive, userTimeout time.Duration
 		want                   string
 	}{{0, 0, "0 0"}, {7 * time.Second, 1500 * time.Millisecond, "1 1500 7 7 3"}} {
-		w := newWorld(t, func(o *Options) { o.Socket = loop.SocketOptions{Keepalive: c.keepalive, UserTimeout: c.userTimeout} },
+		w := newWorld(t, func(o *Options) {
+			o.Default.Socket = loop.SocketOptions{Keepalive: c.keepalive, UserTimeout: c.userTimeout}
+		},
 			origin(t, func(http.ResponseWriter, *http.Request) {}))
 		w.get("/")
 		w.idle()

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fulcrum/loop"
 	"fulcrum/pool"
 )
@@ -13,6 +15,12 @@ const spliceLeast = 256 << 10
 
 // maxInterim bounds the 1xx answers to one request.
 const maxInterim = 16
+
+// maxReplay is how long a body is, at most, that is kept to be sent again.
+const maxReplay = 16 << 10
+
+// bodyGrace is how long a body may take before its rate matters.
+const bodyGrace = 5 * time.Second
 
 var (
 	errClosed = errors.New("the connections to the server were closed")
@@ -29,12 +37,13 @@ func (slowError) Timeout() bool { return true }
 // An exchange is one request and its answer. It belongs to a client until settle,
 // and to an upstream connection from connect to the end of the answer.
 type exchange struct {
-	w    *worker
-	req  request
-	up   body // the request's
-	ans  answer
-	down body   // the answer's
-	out  []byte // the request's head as it goes to the server
+	w      *worker
+	req    request
+	up     body // the request's
+	ans    answer
+	down   body   // the answer's
+	out    []byte // the request's head as it goes to the server
+	replay []byte // the request's as it went, if it is short and may have to be sent again
 
 	progress
 }
@@ -42,6 +51,7 @@ type exchange struct {
 // progress is what an exchange begins anew with each request.
 type progress struct {
 	c     *client
+	to    *Upstream
 	u     *upstream // nil: no connection yet, or no more
 	lease pool.Lease
 	tried pool.Tried
@@ -50,7 +60,12 @@ type progress struct {
 	waiter *pool.Waiter // in the pool's queue
 	why    error        // it is
 
+	received int64         // of the request's body
+	due      time.Duration // when more of it is, in the loop's time, if there is a rate to be kept
+	heldAt   time.Duration // when uploadHeld came to be
+
 	headWaits  bool          // to go out with the first of the body
+	taken      bool          // some of the body was used up
 	sending    bool          // there is a server that takes the body
 	uploadHeld bool          // the server takes no more for the moment
 	seen       int           // bytes of the answer that were searched for the end of its head
@@ -67,15 +82,15 @@ type progress struct {
 
 // acquire gets a server that was not tried yet, waiting for one if it must.
 func (x *exchange) acquire() {
-	lease, err := x.w.p.o.Pool.Acquire(&x.tried)
+	lease, err := x.to.Pool.Acquire(&x.tried)
 	switch err {
 	case nil:
 		x.lease = lease
 		x.connect()
 	case pool.ErrUnchecked:
-		x.wait(err, x.w.p.o.CheckWait)
+		x.wait(err, x.to.CheckWait)
 	case pool.ErrFull:
-		x.wait(err, x.w.p.o.QueueTimeout)
+		x.wait(err, x.to.QueueTimeout)
 	default:
 		x.fail(unavailable(err, x.last))
 	}
@@ -90,7 +105,7 @@ func (x *exchange) wait(why error, limit time.Duration) {
 		}
 	}
 	x.waiter, x.why = w, why
-	if err := x.w.p.o.Pool.Await(w); err != nil {
+	if err := x.to.Pool.Await(w); err != nil {
 		x.waiter = nil
 		x.fail(unavailable(err, x.last))
 		return
@@ -126,7 +141,7 @@ func (x *exchange) giveUp() {
 
 func (x *exchange) leaveQueue() {
 	if x.waiter != nil {
-		x.w.p.o.Pool.Cancel(x.waiter)
+		x.to.Pool.Cancel(x.waiter)
 		x.waiter = nil
 	}
 }
@@ -135,8 +150,8 @@ func (x *exchange) leaveQueue() {
 // cannot be sent twice, or makes one.
 func (x *exchange) connect() {
 	age := youngFor
-	if x.replayable() {
-		age = x.w.p.o.keepFor
+	if x.req.bodyless() && x.replayable() {
+		age = x.to.KeepFor
 	}
 	server := x.lease.Server()
 	if u := x.w.takeIdle(server, age); u != nil {
@@ -161,9 +176,11 @@ func (x *exchange) connectFailed(err error) {
 	server := x.lease.Server()
 	x.w.p.o.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
 	switch {
+	case errors.Is(err, unix.EADDRNOTAVAIL): // this machine's fault, but need not concern the other servers
+		x.lease.Release(pool.Served)
 	case loop.Exhausted(err):
 		x.lease.Release(pool.Served)
-		x.fail(failure{503, "no more connections can be opened"})
+		x.fail(noResources)
 		return
 	case err == errClosed: // the operator's doing
 		x.lease.Release(pool.Served)
@@ -178,11 +195,11 @@ func (x *exchange) connectFailed(err error) {
 }
 
 // replayable reports whether the request may be sent again after it might have
-// reached a server (RFC 9110, section 9.2.2).
+// reached a server (RFC 9110, section 9.2.2): all of its body has to be at hand.
 func (x *exchange) replayable() bool {
 	switch string(x.req.parsed.Method()) {
 	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return x.req.bodyless() && !x.req.upgrades
+		return (!x.taken || len(x.replay) > 0) && !x.req.upgrades
 	}
 	return false
 }
@@ -191,8 +208,10 @@ func (x *exchange) replayable() bool {
 // together with what is there of the body.
 func (x *exchange) send() {
 	x.out = x.req.append(x.out[:0], x.c.ip, hostOf(x.lease.Server()))
+	x.out = append(x.out, x.replay...)
 	x.heard = x.w.loop.Now()
-	x.headWaits, x.sending = true, true
+	x.due = x.heard + bodyGrace
+	x.headWaits, x.sending, x.uploadHeld = true, true, false
 	if x.up.ended() {
 		x.sendHead()
 		x.sent()
@@ -215,7 +234,7 @@ func (x *exchange) sent() {
 		x.c.alarm.stop()
 	}
 	if !x.begun {
-		x.u.alarm.start(x.u.conn, x.w.loop.Now(), x.w.p.o.ResponseTimeout)
+		x.u.alarm.start(x.u.conn, x.w.loop.Now(), x.to.ResponseTimeout)
 	}
 	x.c.look()
 }
@@ -227,11 +246,11 @@ func (x *exchange) upload(b []byte) (used int) {
 		return 0
 	}
 	chunked := x.up.length == lengthChunked
-	out := x.w.out[:0]
+	out, head := x.w.out[:0], 0
 	direct := !chunked && !x.headWaits
 	if x.headWaits {
 		out = append(out, x.out...)
-		x.headWaits = false
+		x.headWaits, head = false, len(out)
 	}
 	for used < len(b) && !x.up.ended() {
 		piece, n, err := x.up.next(b[used:])
@@ -240,6 +259,11 @@ func (x *exchange) upload(b []byte) (used int) {
 			return len(b)
 		}
 		used += n
+		x.took(len(piece))
+		if x.tooLarge(x.received) {
+			x.bodyFailed(bodyTooLarge)
+			return len(b)
+		}
 		switch {
 		case len(piece) == 0:
 		case direct:
@@ -251,10 +275,36 @@ func (x *exchange) upload(b []byte) (used int) {
 	if chunked && x.up.ended() {
 		out = append(out, lastChunk...)
 	}
+	if x.up.ended() && !x.taken && len(out)-head <= maxReplay {
+		x.replay = append(x.replay, out[head:]...)
+	}
+	x.taken = true
 	x.allowSplice(x.c.conn, x.u.conn, &x.up, chunked)
 	x.w.send(x.u.conn, out)
 	x.uploaded(len(b))
 	return used
+}
+
+// took counts n bytes of the request's body.
+func (x *exchange) took(n int) {
+	x.received += int64(n)
+	if rate := x.w.p.o.MinBodyRate; rate > 0 {
+		x.due += time.Duration(n) * time.Second / time.Duration(rate)
+	}
+}
+
+// tooLarge reports whether n bytes of a request's body are more than is allowed.
+func (x *exchange) tooLarge(n int64) bool {
+	most := x.w.p.o.MaxBodyBytes
+	return most > 0 && n > most
+}
+
+// patience returns how long the client may take over more of the body.
+func (x *exchange) patience(now time.Duration) time.Duration {
+	if x.w.p.o.MinBodyRate > 0 {
+		return min(x.w.p.o.IdleTimeout, x.due-now)
+	}
+	return x.w.p.o.IdleTimeout
 }
 
 // uploaded goes on after a part of the body, or the last, was passed on, of n bytes
@@ -271,16 +321,16 @@ func (x *exchange) uploaded(n int) {
 // the server if that takes no more.
 func (x *exchange) flow(n int) {
 	now := x.w.loop.Now()
-	x.uploadHeld = full(x.u.conn, n) || x.u.conn.Broken()
+	x.uploadHeld, x.heldAt = full(x.u.conn, n) || x.u.conn.Broken(), now
 	switch {
 	case !x.uploadHeld:
-		x.c.alarm.start(x.c.conn, now, x.w.p.o.IdleTimeout)
+		x.c.alarm.start(x.c.conn, now, x.patience(now))
 	case !x.answerHeld:
 		x.c.alarm.stop()
 		fallthrough
 	default:
 		if !x.begun {
-			x.u.alarm.start(x.u.conn, now, x.w.p.o.ResponseTimeout)
+			x.u.alarm.start(x.u.conn, now, x.to.ResponseTimeout)
 		}
 	}
 }
@@ -293,9 +343,11 @@ func (x *exchange) resumeUpload() {
 	if !x.begun {
 		x.u.alarm.stop()
 	}
+	now := x.w.loop.Now()
 	x.uploadHeld = false
+	x.due += now - x.heldAt
 	if !x.answerHeld {
-		x.c.alarm.start(x.c.conn, x.w.loop.Now(), x.w.p.o.IdleTimeout)
+		x.c.alarm.start(x.c.conn, now, x.patience(now))
 	}
 	x.c.proceed()
 }

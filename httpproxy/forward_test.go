@@ -320,7 +320,7 @@ func TestUncheckedPoolIsWaitedFor(t *testing.T) {
 
 func TestUncheckedPoolIsNotWaitedForForever(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.CheckWait = 20 * time.Millisecond })
+	w := newWorld(t, func(o *Options) { o.Default.CheckWait = 20 * time.Millisecond })
 	w.pool.Upload(pool.ServerSpec{Address: "127.0.0.1:1", Resolved: mustAddr("127.0.0.1:1")})
 	if resp, _ := w.get("/"); resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
 		t.Errorf("got %d", resp.StatusCode)

@@ -11,15 +11,9 @@ import (
 	"github.com/valyala/fasthttp"
 )
 
-// maxHead bounds a head, start line included.
-const maxHead = 16 << 10
-
-// Every field may have to be compared with every connection option, so both are
-// bounded.
-const (
-	maxFields  = 256
-	maxOptions = 16
-)
+// maxOptions bounds the connection options, with each of which every field may
+// have to be compared.
+const maxOptions = 16
 
 // Lengths of a body that is not announced by Content-Length.
 const (
@@ -28,11 +22,12 @@ const (
 )
 
 var (
-	errHeadTooLarge = errors.New("the head is too large")
-	errSyntax       = errors.New("the head is malformed")
-	errFraming      = errors.New("the length of the body is ambiguous")
-	errHost         = errors.New("one Host is needed, and a valid one")
-	errVersion      = errors.New("the HTTP version is not 1.0 or 1.1")
+	errHeadTooLarge  = errors.New("the head is too large")
+	errTargetTooLong = errors.New("the target is too long")
+	errSyntax        = errors.New("the head is malformed")
+	errFraming       = errors.New("the length of the body is ambiguous")
+	errHost          = errors.New("one Host is needed, and a valid one")
+	errVersion       = errors.New("the HTTP version is not 1.0 or 1.1")
 )
 
 type field struct {
@@ -74,15 +69,16 @@ type answer struct {
 	parsed fasthttp.ResponseHeader
 }
 
-// headEnd returns how long the head is that b begins with, or 0 if it has not
-// come to its end yet. The first seen bytes were looked at before.
-func headEnd(b []byte, seen int) (int, error) {
+// headEnd returns how long the head is that b begins with, at most that many
+// bytes, or 0 if it has not come to its end yet. The first seen bytes were looked
+// at before.
+func headEnd(b []byte, seen, most int) (int, error) {
 	if len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 		return 0, errSyntax
 	}
 	from := max(seen-3, 0)
 	if i := bytes.Index(b[from:], []byte("\r\n\r\n")); i >= 0 {
-		if n := from + i + 4; n <= maxHead {
+		if n := from + i + 4; n <= most {
 			return n, nil
 		}
 		return 0, errHeadTooLarge
@@ -96,19 +92,23 @@ func headEnd(b []byte, seen int) (int, error) {
 			return 0, errSyntax
 		}
 	}
-	if len(b) >= maxHead {
+	if len(b) >= most {
 		return 0, errHeadTooLarge
 	}
 	return 0, nil
 }
 
-// A parser runs fasthttp's parsers, which want a reader, over bytes at hand.
+// A parser runs fasthttp's parsers, which want a reader, over bytes at hand: heads
+// of limited size.
 type parser struct {
-	source bytes.Reader
-	reader *bufio.Reader
+	source    bytes.Reader
+	reader    *bufio.Reader
+	maxFields int
 }
 
-func newParser() *parser { return &parser{reader: bufio.NewReaderSize(nil, maxHead)} }
+func newParser(maxBytes, maxFields int) *parser {
+	return &parser{reader: bufio.NewReaderSize(nil, maxBytes), maxFields: maxFields}
+}
 
 // parse reports whether all of b is one head to fasthttp.
 func (p *parser) parse(b []byte, into interface{ Read(*bufio.Reader) error }) bool {
@@ -122,7 +122,7 @@ func (r *request) parse(p *parser, b []byte) error {
 	r.raw = append(r.raw[:0], b...)
 	r.parsed.Reset()
 	r.parsed.DisableNormalizing()
-	if err := r.scan(r.raw); err != nil {
+	if err := r.scan(r.raw, p.maxFields); err != nil {
 		return err
 	}
 	if !p.parse(r.raw, &r.parsed) {
@@ -194,7 +194,7 @@ func (r *request) findHost() error {
 func (a *answer) parse(p *parser, b []byte) error {
 	a.parsed.Reset()
 	a.parsed.DisableNormalizing()
-	if err := a.scan(b); err != nil {
+	if err := a.scan(b, p.maxFields); err != nil {
 		return err
 	}
 	if !p.parse(b, &a.parsed) {
@@ -217,16 +217,16 @@ func (h *head) version(protocol []byte) error {
 	return nil
 }
 
-// scan splits a head into its fields and refuses what RFC 9112 leaves open to
-// interpretation.
-func (h *head) scan(b []byte) error {
+// scan splits a head into its fields, not more than most, and refuses what RFC
+// 9112 leaves open to interpretation.
+func (h *head) scan(b []byte, most int) error {
 	*h = head{fields: h.fields[:0], options: h.options[:0], length: lengthNone}
 	end := bytes.IndexByte(b, '\n')
 	if end < 1 || b[end-1] != '\r' || !isValue(b[:end-1]) {
 		return errSyntax
 	}
 	for b = b[end+1:]; len(b) > 2; b = b[end+1:] {
-		if len(h.fields) == maxFields {
+		if len(h.fields) == most {
 			return errHeadTooLarge
 		}
 		end = bytes.IndexByte(b, '\n')

@@ -87,13 +87,13 @@ func newWorld(t testing.TB, change func(*Options), addresses ...string) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Name: "web", Address: anyPort, Loops: newLoops(t), Pool: p, IdleTimeout: 5 * time.Second, HeaderTimeout: 5 * time.Second,
-		ConnectTimeout: 2 * time.Second, ResponseTimeout: 5 * time.Second, CheckWait: 5 * time.Second,
-		Logger: slog.New(slog.DiscardHandler)}
+	o := Options{Name: "web", Address: anyPort, Loops: newLoops(t), IdleTimeout: 5 * time.Second, HeaderTimeout: 5 * time.Second,
+		Default: &Upstream{Pool: p, ConnectTimeout: 2 * time.Second, ResponseTimeout: 5 * time.Second, CheckWait: 5 * time.Second},
+		Logger:  slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&o)
 	}
-	w := &world{t: t, pool: o.Pool}
+	w := &world{t: t, pool: o.Default.Pool}
 	for _, a := range addresses {
 		w.add(a)
 	}

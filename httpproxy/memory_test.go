@@ -117,16 +117,16 @@ func BenchmarkLargeAnswer(b *testing.B)  { benchmarkKept(b, 1<<20) }
 func BenchmarkHeads(b *testing.B) {
 	var r request
 	var a answer
-	p, out := newParser(), []byte(nil)
+	p, out := newParser(16<<10, 256), []byte(nil)
 	request, answer := []byte(usualRequest), []byte(usualAnswer(0))
 	b.ReportAllocs()
 	for b.Loop() {
-		n, err := headEnd(request, 0)
+		n, err := headEnd(request, 0, 16<<10)
 		if err != nil || r.parse(p, request[:n]) != nil {
 			b.Fatal(err)
 		}
 		out = r.append(out[:0], anyPort.AddrPort().Addr(), "server")
-		n, err = headEnd(answer, 0)
+		n, err = headEnd(answer, 0, 16<<10)
 		if err != nil || a.parse(p, answer[:n]) != nil {
 			b.Fatal(err)
 		}

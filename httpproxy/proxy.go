@@ -40,7 +40,6 @@ package httpproxy
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -50,29 +49,8 @@ import (
 	"fulcrum/pool"
 )
 
-const (
-	maxClients = 16384                  // connections of one listener
-	drainGrace = 500 * time.Millisecond // for a request already on its way to an idle connection
-)
-
-// Options say what to serve and how patiently. A duration of zero means the
-// default that is named at the field.
-type Options struct {
-	Name            string
-	Address         net.Addr // a *net.TCPAddr, without an IP for every address of the machine, or a *net.UnixAddr
-	Loops           []*loop.Loop
-	Pool            *pool.Pool
-	IdleTimeout     time.Duration      // of a client between two requests, within a body, or of a tunnel; 60s
-	HeaderTimeout   time.Duration      // for a request's head; 30s
-	ConnectTimeout  time.Duration      // for one connection to a server; 5s
-	ResponseTimeout time.Duration      // from the end of the request to the answer's head; 60s
-	CheckWait       time.Duration      // how long a request waits for the first checks of a pool in which no server is ready yet; 5s
-	QueueTimeout    time.Duration      // how long a request waits in the queue of a pool in which every ready server is full; 10s
-	Socket          loop.SocketOptions // of the sockets to servers; the Source is the server's
-	Logger          *slog.Logger       // nil: slog.Default
-
-	keepFor time.Duration // how long an idle connection to a server is kept; idleFor
-}
+// drainGrace is for a request already on its way to an idle connection.
+const drainGrace = 500 * time.Millisecond
 
 // A Proxy is one http listener and the connections on both its sides. Its
 // methods may be called from any goroutine.
@@ -81,7 +59,6 @@ type Proxy struct {
 	address  net.Addr
 	workers  []*worker
 	draining atomic.Bool
-	clients  atomic.Int64
 	stopped  sync.Once
 	stopErr  error
 
@@ -92,9 +69,6 @@ type Proxy struct {
 // New binds the listener's address. Clients queue in the kernel until Start. Every
 // proxy has to be stopped, started or not, before its loops are.
 func New(o Options) (*Proxy, error) {
-	if o.Address == nil || o.Pool == nil || len(o.Loops) == 0 {
-		return nil, fmt.Errorf("http listener %q needs an address, a pool and loops", o.Name)
-	}
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -107,35 +81,6 @@ func New(o Options) (*Proxy, error) {
 		p.workers = append(p.workers, newWorker(p, lp))
 	}
 	return p, nil
-}
-
-// complete checks the options and fills in what was left out.
-func (o *Options) complete() error {
-	for _, d := range []struct {
-		name     string
-		value    *time.Duration
-		standard time.Duration
-	}{
-		{"idle_timeout", &o.IdleTimeout, 60 * time.Second},
-		{"header_timeout", &o.HeaderTimeout, 30 * time.Second},
-		{"connect_timeout", &o.ConnectTimeout, 5 * time.Second},
-		{"response_timeout", &o.ResponseTimeout, 60 * time.Second},
-		{"check wait", &o.CheckWait, 5 * time.Second},
-		{"queue timeout", &o.QueueTimeout, 10 * time.Second},
-		{"keeping time", &o.keepFor, idleFor},
-	} {
-		if *d.value < 0 {
-			return fmt.Errorf("http listener %q: %s is %s; it must not be negative", o.Name, d.name, *d.value)
-		}
-		if *d.value == 0 {
-			*d.value = d.standard
-		}
-	}
-	if o.Logger == nil {
-		o.Logger = slog.Default()
-	}
-	o.Logger = o.Logger.With("listener", o.Name)
-	return nil
 }
 
 // Start begins to accept clients. It is called once.

@@ -26,7 +26,7 @@ func newQueue(t *testing.T, timeout time.Duration) (w *world, answer func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w = newWorld(t, func(o *Options) { o.Pool, o.QueueTimeout = p, timeout })
+	w = newWorld(t, func(o *Options) { o.Default.Pool, o.Default.QueueTimeout = p, timeout })
 	s := w.add(addr)
 	w.pool.Upload(pool.ServerSpec{Address: addr, MaxConnections: 1})
 	one := w.dial()

@@ -5,6 +5,7 @@ import (
 	"strconv"
 
 	"github.com/valyala/fasthttp"
+	"golang.org/x/sys/unix"
 
 	"fulcrum/pool"
 )
@@ -24,10 +25,17 @@ type failure struct {
 	reason string
 }
 
+var (
+	bodyTooLarge = failure{413, "the body of the request is too large"}
+	noResources  = failure{503, "no more connections can be opened"}
+)
+
 // refuseHead answers a head that cannot be served.
 func (c *client) refuseHead(err error) {
 	f := failure{400, err.Error()}
 	switch {
+	case errors.Is(err, errTargetTooLong):
+		f.code = 414
 	case errors.Is(err, errHeadTooLarge):
 		f.code = 431
 	case errors.Is(err, errVersion):
@@ -85,6 +93,8 @@ func unavailable(err, last error) failure {
 		return failure{503, "every server is busy"}
 	case last == nil:
 		return failure{503, "no server is ready"}
+	case errors.Is(last, unix.EADDRNOTAVAIL):
+		return noResources
 	case isTimeout(last):
 		return failure{504, "no server could be connected to in time"}
 	}

@@ -71,7 +71,7 @@ func TestPipeliningIsBounded(t *testing.T) {
 	t.Parallel()
 	const most = 16 << 20 // what the kernel's buffers hold is less
 	var served atomic.Int64
-	w := newWorld(t, func(o *Options) { o.ResponseTimeout = 2 * time.Second }, origin(t, func(w http.ResponseWriter, r *http.Request) {
+	w := newWorld(t, func(o *Options) { o.Default.ResponseTimeout = 2 * time.Second }, origin(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/later" {
 			<-r.Context().Done()
 			return

@@ -90,7 +90,7 @@ func TestStopClosesWhatDoesNotEnd(t *testing.T) {
 func TestStopBeforeStart(t *testing.T) {
 	t.Parallel()
 	p, _ := pool.New("web", pool.Options{})
-	proxy, err := New(Options{Name: "web", Address: anyPort, Loops: newLoops(t), Pool: p})
+	proxy, err := New(Options{Name: "web", Address: anyPort, Loops: newLoops(t), Default: &Upstream{Pool: p}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,10 +109,10 @@ func TestOptionsAreChecked(t *testing.T) {
 	p, _ := pool.New("web", pool.Options{})
 	loops := newLoops(t)
 	for want, o := range map[string]Options{
-		`http listener "a" needs an address, a pool and loops`:            {Name: "a", Loops: loops, Pool: p},
-		`http listener "b" needs an address, a pool and loops`:            {Name: "b", Address: anyPort, Loops: loops},
-		`http listener "d" needs an address, a pool and loops`:            {Name: "d", Address: anyPort, Pool: p},
-		`http listener "c": idle_timeout is -1s; it must not be negative`: {Name: "c", Address: anyPort, Loops: loops, Pool: p, IdleTimeout: -time.Second},
+		`http listener "a" needs an address, somewhere for requests to go, and loops`: {Name: "a", Loops: loops, Default: &Upstream{Pool: p}},
+		`http listener "b" needs an address, somewhere for requests to go, and loops`: {Name: "b", Address: anyPort, Loops: loops},
+		`http listener "d" needs an address, somewhere for requests to go, and loops`: {Name: "d", Address: anyPort, Default: &Upstream{Pool: p}},
+		`http listener "c": idle_timeout is -1s; it must not be negative`:             {Name: "c", Address: anyPort, Loops: loops, Default: &Upstream{Pool: p}, IdleTimeout: -time.Second},
 	} {
 		if _, err := New(o); err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
@@ -215,7 +215,7 @@ func TestCloseServerWhileConnecting(t *testing.T) {
 	t.Parallel()
 	l, done := fullListener(t)
 	defer done()
-	w := newWorld(t, func(o *Options) { o.ConnectTimeout = time.Minute }, l)
+	w := newWorld(t, func(o *Options) { o.Default.ConnectTimeout = time.Minute }, l)
 	r := w.dial()
 	r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	w.eventually("it is being connected to", func() bool { return w.open() == 1 })
@@ -263,12 +263,12 @@ func (w *world) open() (n int) {
 
 func TestIdleConnectionsAreBoundedInTime(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.keepFor = time.Minute }, origin(t, func(http.ResponseWriter, *http.Request) {}))
+	w := newWorld(t, func(o *Options) { o.Default.KeepFor = time.Minute }, origin(t, func(http.ResponseWriter, *http.Request) {}))
 	w.get("/")
 	if n := w.open(); n != 1 {
 		t.Fatalf("%d connections are open", n)
 	}
-	w = newWorld(t, func(o *Options) { o.keepFor = 50 * time.Millisecond }, origin(t, func(http.ResponseWriter, *http.Request) {}))
+	w = newWorld(t, func(o *Options) { o.Default.KeepFor = 50 * time.Millisecond }, origin(t, func(http.ResponseWriter, *http.Request) {}))
 	w.get("/")
 	w.eventually("the idle connection is closed", func() bool { return w.open() == 0 })
 }

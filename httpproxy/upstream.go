@@ -14,11 +14,9 @@ import (
 )
 
 const (
-	maxIdle    = 256              // kept connections per server and loop
-	idleFor    = 30 * time.Second // and for how long
-	youngFor   = time.Second      // what cannot be sent twice goes only on a connection kept no longer than this
-	beforeEnd  = time.Second      // how long before the server would close it a connection is given up
-	maxSilence = time.Hour        // of a server in the middle of an answer
+	youngFor   = time.Second // what cannot be sent twice goes only on a connection kept no longer than this
+	beforeEnd  = time.Second // how long before the server would close it a connection is given up
+	maxSilence = time.Hour   // of a server in the middle of an answer
 )
 
 var errNotResolved = errors.New("the name is not resolved")
@@ -33,6 +31,7 @@ type upstream struct {
 	x      *exchange // nil: idle, or the end of a tunnel
 	in     []byte    // the beginning of a head; nil mostly
 	alarm  alarm
+	born   time.Duration // in the loop's time, as keptAt
 	keptAt time.Duration
 	tunnel *tunnel
 
@@ -46,6 +45,7 @@ type upstream struct {
 // serverSet is the connections to one server.
 type serverSet struct {
 	w      *worker
+	to     *Upstream
 	server *pool.Server
 	all    *upstream   // they are linked
 	idle   []*upstream // the latest put back is last
@@ -81,21 +81,21 @@ func (w *worker) takeIdle(s *pool.Server, age time.Duration) *upstream {
 
 // dial begins a new connection for an exchange. After an error nothing follows.
 func (w *worker) dial(s *pool.Server, x *exchange) (*upstream, error) {
-	u := &upstream{w: w, to: s.Resolved(), x: x, connecting: true}
+	u := &upstream{w: w, to: s.Resolved(), x: x, connecting: true, born: w.loop.Now()}
 	if u.to == nil {
 		return nil, errNotResolved
 	}
-	o := w.p.o.Socket
+	o := x.to.Socket
 	o.Source = s.Source()
 	conn, err := w.loop.Dial(u.to, o, u)
 	if err != nil {
 		return nil, err
 	}
 	u.conn = conn
-	u.alarm.start(conn, w.loop.Now(), w.p.o.ConnectTimeout)
+	u.alarm.start(conn, u.born, x.to.ConnectTimeout)
 	set := w.servers[s]
 	if set == nil {
-		set = &serverSet{w: w, server: s}
+		set = &serverSet{w: w, to: x.to, server: s}
 		w.servers[s] = set
 	}
 	set.forgotten = false
@@ -108,18 +108,19 @@ func (w *worker) dial(s *pool.Server, x *exchange) (*upstream, error) {
 }
 
 // put keeps the connection for the next request, for as long as the server says
-// it does, if it says so.
+// it does, if it says so, and no longer than it may get old.
 func (u *upstream) put(patience time.Duration) {
-	keepFor := u.w.p.o.keepFor
+	u.keptAt = u.w.loop.Now()
+	to := u.set.to
+	keepFor := min(to.KeepFor, u.born+to.MaxAge-u.keptAt)
 	if patience > 0 {
 		keepFor = min(keepFor, patience-beforeEnd)
 	}
-	if u.set.forgotten || u.w.retiring || keepFor <= 0 || len(u.set.idle) >= maxIdle {
+	if u.set.forgotten || u.w.retiring || to.KeepNone || keepFor <= 0 || len(u.set.idle) >= to.MaxIdle {
 		u.drop()
 		return
 	}
 	u.in = u.w.keep(u.in, nil)
-	u.keptAt = u.w.loop.Now()
 	u.alarm.start(u.conn, u.keptAt, keepFor)
 	u.set.idle = append(u.set.idle, u)
 }

@@ -9,7 +9,7 @@ import (
 const (
 	spareExchanges = 256 // unused ones kept by a worker
 	spareBuffers   = 64
-	maxSpareBuffer = 2 * maxHead
+	maxSpareBuffer = 32 << 10
 	maxSpareHead   = 8 << 10
 	maxScratch     = 256 << 10
 )
@@ -39,7 +39,7 @@ type worker struct {
 }
 
 func newWorker(p *Proxy, lp *loop.Loop) *worker {
-	w := &worker{p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), parser: newParser()}
+	w := &worker{p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), parser: newParser(p.o.MaxHeaderBytes, p.o.MaxHeaders)}
 	w.tunnels = relay.Options{Idle: p.o.IdleTimeout, Moved: &w.relayed}
 	return w
 }
@@ -63,11 +63,6 @@ func (w *worker) Accepted(conn *loop.Conn) {
 	conn.SetHandler(c)
 	w.add(c)
 	conn.Resume()
-	if w.p.clients.Add(1) > maxClients {
-		c.refuse(failure{503, "too many connections"}, true)
-		c.linger()
-		return
-	}
 	c.alarm.start(conn, w.loop.Now(), w.p.patience(w.p.o.HeaderTimeout))
 }
 
@@ -125,7 +120,6 @@ func (w *worker) remove(c *client) {
 		c.next.prev = c.prev
 	}
 	c.next, c.prev = nil, nil
-	w.p.clients.Add(-1)
 	w.finish()
 }
 
@@ -160,6 +154,9 @@ func (w *worker) takeExchange(c *client) *exchange {
 func (w *worker) giveExchange(x *exchange) {
 	if len(w.spare) == spareExchanges || x.waiter != nil || cap(x.req.raw) > maxSpareHead {
 		return
+	}
+	if x.replay = x.replay[:0]; cap(x.replay) > maxSpareHead {
+		x.replay = nil
 	}
 	x.progress = progress{}
 	w.spare = append(w.spare, x)

@@ -41,7 +41,7 @@ func (r *running) newListener(c *config.Listener) (made *listener, err error) {
 }
 
 func (r *running) newHTTP(c *config.Listener) (protocol, error) {
-	p, err := r.pool(c.Pool)
+	to, err := r.httpUpstream(c.Pool)
 	if err != nil {
 		return nil, err
 	}
@@ -50,23 +50,33 @@ func (r *running) newHTTP(c *config.Listener) (protocol, error) {
 		return nil, err
 	}
 	proxy, err := httpproxy.New(httpproxy.Options{
-		Name:            c.Name,
-		Address:         address,
-		Loops:           r.loops,
-		Pool:            p.Pool,
-		IdleTimeout:     c.IdleTimeout,
-		HeaderTimeout:   c.HeaderTimeout,
-		ConnectTimeout:  p.config.ConnectTimeout,
-		ResponseTimeout: p.config.ResponseTimeout,
-		CheckWait:       p.checkWait(),
-		QueueTimeout:    p.queueTimeout(),
-		Socket:          p.socket(),
-		Logger:          r.log,
+		Name:          c.Name,
+		Address:       address,
+		Loops:         r.loops,
+		Default:       to,
+		IdleTimeout:   c.IdleTimeout,
+		HeaderTimeout: c.HeaderTimeout,
+		Logger:        r.log,
 	})
 	if err != nil {
 		return nil, err
 	}
 	return httpListener{proxy}, nil
+}
+
+func (r *running) httpUpstream(name string) (*httpproxy.Upstream, error) {
+	p, err := r.pool(name)
+	if err != nil {
+		return nil, err
+	}
+	return &httpproxy.Upstream{
+		Pool:            p.Pool,
+		ConnectTimeout:  p.config.ConnectTimeout,
+		ResponseTimeout: p.config.ResponseTimeout,
+		CheckWait:       p.checkWait(),
+		QueueTimeout:    p.queueTimeout(),
+		Socket:          p.socket(),
+	}, nil
 }
 
 type httpListener struct{ *httpproxy.Proxy }

@@ -1,0 +1,98 @@
+package httpproxy
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"fulcrum/loop"
+	"fulcrum/pool"
+)
+
+// Options say what to serve and how patiently. Of a limit or duration zero means
+// the default that is named at the field.
+type Options struct {
+	Name    string
+	Address net.Addr // a *net.TCPAddr, without an IP for every address of the machine, or a *net.UnixAddr
+	Loops   []*loop.Loop
+
+	// Default is where requests go.
+	Default *Upstream
+
+	IdleTimeout   time.Duration // of a client between two requests, within a body, or of a tunnel; 60s
+	HeaderTimeout time.Duration // for a request's head; 30s
+	MinBodyRate   int           // bytes of a request's body per second, on average after its first seconds; 0: any
+
+	MaxHeaderBytes int   // of a head, start line included, of a request or an answer; 16384
+	MaxHeaders     int   // fields of a head; 256
+	MaxBodyBytes   int64 // of a request; 0: any
+
+	Logger *slog.Logger // nil: slog.Default
+}
+
+// An Upstream is a pool and how its servers are connected to.
+type Upstream struct {
+	Pool            *pool.Pool
+	ConnectTimeout  time.Duration      // for one connection to a server; 5s
+	ResponseTimeout time.Duration      // from the end of the request to the answer's head; 60s
+	CheckWait       time.Duration      // how long a request waits for the first checks of a pool in which no server is ready yet; 5s
+	QueueTimeout    time.Duration      // how long a request waits in the queue of a pool in which every ready server is full; 10s
+	Host            string             // of all requests, in place of their own; ServerHost: the server's address; "": their own
+	Socket          loop.SocketOptions // of the sockets to servers; the Source is the server's
+
+	KeepNone bool          // no connection is used for a second request
+	KeepFor  time.Duration // how long an idle connection is kept; 30s
+	MaxAge   time.Duration // of a connection when it is used again; 1h
+	MaxIdle  int           // connections kept for each server and loop; 256
+}
+
+// ServerHost as the Host of an Upstream is the address of the server that gets
+// the request.
+const ServerHost = "server"
+
+// complete checks the options and fills in what was left out.
+func (o *Options) complete() error {
+	if o.Address == nil || o.Default == nil || len(o.Loops) == 0 {
+		return fmt.Errorf("http listener %q needs an address, somewhere for requests to go, and loops", o.Name)
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	o.Logger = o.Logger.With("listener", o.Name)
+	d := defaults{listener: o.Name}
+	fill(&d, "idle_timeout", &o.IdleTimeout, 60*time.Second)
+	fill(&d, "header_timeout", &o.HeaderTimeout, 30*time.Second)
+	fill(&d, "min_body_rate", &o.MinBodyRate, 0)
+	fill(&d, "max_header_bytes", &o.MaxHeaderBytes, 16<<10)
+	fill(&d, "max_headers", &o.MaxHeaders, 256)
+	fill(&d, "max_body_bytes", &o.MaxBodyBytes, 0)
+	o.Default.complete(&d)
+	return d.err
+}
+
+func (u *Upstream) complete(d *defaults) {
+	fill(d, "connect_timeout", &u.ConnectTimeout, 5*time.Second)
+	fill(d, "response_timeout", &u.ResponseTimeout, 60*time.Second)
+	fill(d, "check wait", &u.CheckWait, 5*time.Second)
+	fill(d, "queue timeout", &u.QueueTimeout, 10*time.Second)
+	fill(d, "keeping time", &u.KeepFor, 30*time.Second)
+	fill(d, "max_age", &u.MaxAge, time.Hour)
+	fill(d, "max_idle", &u.MaxIdle, 256)
+}
+
+// defaults keeps the first error of what is filled in.
+type defaults struct {
+	listener string
+	err      error
+}
+
+// fill puts the standard in the place of a zero.
+func fill[N ~int | ~int64](d *defaults, name string, value *N, standard N) {
+	if *value < 0 && d.err == nil {
+		d.err = fmt.Errorf("http listener %q: %s is %v; it must not be negative", d.listener, name, *value)
+	}
+	if *value == 0 {
+		*value = standard
+	}
+}
