@@ -11,7 +11,11 @@
 // After the file was renamed, as logrotate does it, Reopen goes on in a new one;
 // no record is lost or torn by that. Close writes what is left and must be called
 // to end the goroutine. A file is appended to, so several processes may share
-// one. Package accesslog does not rotate, format or sync.
+// one. Package accesslog does not rotate or sync.
+//
+// A Line puts a record together as JSON; AppendEscaped writes the texts of other
+// formats. Both take what came from the network as it is, however hostile: a record
+// stays one line, and a text in it bounded.
 package accesslog
 
 import (

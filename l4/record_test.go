@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode/utf8"
 
 	"fulcrum/accesslog"
 	"fulcrum/pool"
@@ -152,22 +151,6 @@ func TestAClientOfAUnixSocketHasNoAddress(t *testing.T) {
 		wantRecord(t, r, map[string]any{"listener": "db", "server": server.Address(), "pool": "db", "tried": 1., "to_upstream": 1.,
 			"to_client": 1., "connect_ms": "some", "first_byte_ms": "some", "duration_ms": "some", "ended": "drained"})
 	}
-}
-
-func FuzzNamesAreQuoted(f *testing.F) {
-	for _, s := range []string{"plain", "a \"quoted\" \\ one", "\x00\x1f\n\t\x7f", "\xff\xc3(", "日本語 \u2028 \U0001f600 \ufffd"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, text string) {
-		line := appendText([]byte(`{"a":1`), "name", text)
-		var got struct{ Name string }
-		if err := json.Unmarshal(append(line, '}'), &got); err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		if want := string([]rune(text)); got.Name != want || !utf8.Valid(line) {
-			t.Errorf("%q is read as %q", line, got.Name)
-		}
-	})
 }
 
 func TestARecordCostsNoMemory(t *testing.T) {

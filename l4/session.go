@@ -52,6 +52,8 @@ type micros uint32
 
 func microsOf(d time.Duration) micros { return micros(min(d.Microseconds(), math.MaxUint32)) }
 
+func (t micros) duration() time.Duration { return time.Duration(t) * time.Microsecond }
+
 // begin finds out, as far as anybody needs to know, who the client is.
 func (s *session) begin() {
 	if s.worker.identifies() {
