@@ -14,7 +14,7 @@ var mayImport = map[string][]string{
 	"fulcrum":                {"supervisor", "config", "demo", "admin", "admin/client"},
 	"fulcrum/supervisor":     {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats"},
 	"fulcrum/l4":             {"relay", "loop", "pool", "proxyproto", "l4/clienthello", "stats", "accesslog"},
-	"fulcrum/httpproxy":      {"relay", "loop", "pool"},
+	"fulcrum/httpproxy":      {"relay", "loop", "pool", "accesslog"},
 	"fulcrum/relay":          {"loop"},
 	"fulcrum/health":         {"pool", "proxyproto", "watch"},
 	"fulcrum/admin":          {},
