@@ -84,7 +84,7 @@ func (x *exchange) begin(out []byte) []byte {
 	case x.req.http10:
 		connection = "keep-alive"
 	}
-	return a.appendFinal(out, connection, to, x.trailers)
+	return a.appendFinal(out, connection, to, x.trailers, nil)
 }
 
 // body passes on what has come of the answer's body, behind out. Another n bytes

@@ -2,6 +2,7 @@ package httpproxy
 
 import (
 	"errors"
+	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -207,7 +208,7 @@ func (x *exchange) replayable() bool {
 // send begins the request on the connection that there is now. The head goes out
 // together with what is there of the body.
 func (x *exchange) send() {
-	x.out = x.req.append(x.out[:0], x.c.ip, hostOf(x.lease.Server()))
+	x.out = x.req.append(x.out[:0], &onward{client: netip.AddrPortFrom(x.c.ip, 0), serverHost: hostOf(x.lease.Server())})
 	x.out = append(x.out, x.replay...)
 	x.heard = x.w.loop.Now()
 	x.due = x.heard + bodyGrace

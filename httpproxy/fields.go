@@ -1,5 +1,7 @@
 package httpproxy
 
+import "bytes"
+
 // kind says what a field is to this proxy.
 type kind uint8
 
@@ -15,18 +17,28 @@ const (
 	keepAliveField
 	proxyConnectionField
 	expectField
-	forwardedField // tells a server about its client
+	forwardedField // Forwarded (RFC 7239)
+	forwardedForField
+	forwardedHostField
+	forwardedProtoField
+	forwardedPrefixField
+	claimField // another one that tells a server about its client
+	aliasField // one of these but for "_" in place of "-", which some servers take for it
 )
 
-// hopByHop reports whether a field concerns one connection only (RFC 9110,
-// section 7.6.1), or is one that this proxy writes itself.
-func (k kind) hopByHop() bool {
-	switch k {
-	case ordinary, hostField, expectField, forwardedField:
-		return false
-	}
-	return true
-}
+// kinds is a set of them.
+type kinds uint32
+
+const (
+	// What tells a server about its client.
+	claims kinds = 1<<forwardedField | 1<<forwardedForField | 1<<forwardedHostField | 1<<forwardedProtoField |
+		1<<forwardedPrefixField | 1<<claimField | 1<<aliasField
+	// What concerns one connection only (RFC 9110, section 7.6.1), or is written by
+	// this proxy itself.
+	hopByHop = ^(1<<ordinary | 1<<hostField | 1<<expectField | claims)
+)
+
+func (k kinds) has(one kind) bool { return k&(1<<one) != 0 }
 
 func kindOf(name []byte) kind {
 	switch len(name) {
@@ -42,8 +54,11 @@ func kindOf(name []byte) kind {
 		}
 		return kindIf(name, "upgrade", upgradeField)
 	case 9:
-		if isForwarded(name, "forwarded") || isForwarded(name, "x-real-ip") {
+		if is(name, "forwarded") {
 			return forwardedField
+		}
+		if isLike(name, "x-real-ip") {
+			return kindOfClaim(name)
 		}
 		return ordinary
 	case 10:
@@ -56,10 +71,10 @@ func kindOf(name []byte) kind {
 }
 
 func kindOfLong(name []byte) kind {
-	const claims = "x-forwarded-"
+	const relatives = "x-forwarded-"
 	switch n := len(name); {
-	case n >= len(claims) && isForwarded(name[:len(claims)], claims):
-		return forwardedField
+	case n >= len(relatives) && isLike(name[:len(relatives)], relatives):
+		return kindOfClaim(name)
 	case n == 14:
 		return kindIf(name, "content-length", lengthField)
 	case n == 16:
@@ -68,6 +83,23 @@ func kindOfLong(name []byte) kind {
 		return kindIf(name, "transfer-encoding", codingField)
 	}
 	return ordinary
+}
+
+// kindOfClaim tells X-Forwarded-… and X-Real-IP apart.
+func kindOfClaim(name []byte) kind {
+	switch {
+	case bytes.IndexByte(name, '_') >= 0:
+		return aliasField
+	case is(name, "x-forwarded-for"):
+		return forwardedForField
+	case is(name, "x-forwarded-host"):
+		return forwardedHostField
+	case is(name, "x-forwarded-proto"):
+		return forwardedProtoField
+	case is(name, "x-forwarded-prefix"):
+		return forwardedPrefixField
+	}
+	return claimField
 }
 
 func kindIf(name []byte, lower string, k kind) kind {
@@ -89,13 +121,13 @@ func is(b []byte, lower string) bool {
 	return true
 }
 
-// isForwarded is as is, but does not tell "_" from "-", as some servers do not.
-func isForwarded(name []byte, lower string) bool {
-	for i, c := range name {
-		if c == '_' {
-			c = '-'
-		}
-		if toLower(c) != lower[i] {
+// isLike is as is, but takes "_" for "-" too, as some servers do.
+func isLike(b []byte, lower string) bool {
+	if len(b) != len(lower) {
+		return false
+	}
+	for i, c := range b {
+		if toLower(c) != lower[i] && (c != '_' || lower[i] != '-') {
 			return false
 		}
 	}

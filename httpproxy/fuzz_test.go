@@ -18,9 +18,11 @@ func FuzzRequestHead(f *testing.F) {
 		"POST * HTTP/1.0\r\nConnection: keep-alive, x\r\nX: y\r\n\r\n",
 		"PUT / HTTP/1.1\r\nhost: h\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\nTE: trailers\r\n\r\n0\r\n\r\n",
 		"GET / HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\nUpgrade: websocket\r\nX-Forwarded-For: 1\r\n\r\n",
+		"GET /a/b HTTP/1.1\r\nHost: h\r\nx-forwarded-for: a\r\nForwarded: for=\"a\r\nX_user: you\r\nX-User: you\r\nConnection: x-user\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
 	}
+	edits := (&Edits{Set: []Field{{"X-User", "me"}}, Remove: []string{"X-User", "X-Forwarded-Host"}}).compile()
 	f.Fuzz(func(t *testing.T, sent []byte) {
 		p := newParser(16<<10, 256)
 		var r request
@@ -36,29 +38,41 @@ func FuzzRequestHead(f *testing.F) {
 		if r.parsed.IsConnect() {
 			return
 		}
-		out := r.append(nil, netip.MustParseAddr("192.0.2.1"), "server:1")
-		var again request
-		if len(out) > 16<<10 {
-			return
-		}
-		if err := again.parse(p, out); err != nil || again.length != r.length {
-			t.Fatalf("%q became %q: %v", head, out, err)
-		}
-		other, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(out)))
-		if err != nil {
-			return // stricter about targets and hosts
-		}
-		want := max(r.length, 0)
-		if r.length == lengthChunked {
-			want = -1
-		}
-		if other.ContentLength != want {
-			t.Fatalf("%q is %d long to another parser, not %d", out, other.ContentLength, want)
-		}
-		if got := strings.Join(other.Header.Values("X-Forwarded-For"), ","); got != "192.0.2.1" {
-			t.Fatalf("%q claims to come from %q", out, got)
+		for _, o := range []onward{{}, {claims: true, host: "other", covered: 3, edits: edits}, {off: true, edits: edits}} {
+			o.client, o.serverHost = netip.MustParseAddrPort("192.0.2.1:1"), "server:1"
+			readsTheSame(t, &r, &o)
 		}
 	})
+}
+
+// readsTheSame checks what a request became against what another parser makes of it.
+func readsTheSame(t *testing.T, r *request, o *onward) {
+	var again request
+	out := r.append(nil, o)
+	if err := again.parse(newParser(32<<10, 300), out); err != nil || again.length != r.length {
+		t.Fatalf("%q became %q: %v", r.raw, out, err)
+	}
+	if o.host != "" && string(again.host) != o.host {
+		t.Fatalf("%q is for %q, not %q", out, again.host, o.host)
+	}
+	other, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(out)))
+	if err != nil {
+		return // stricter about targets and hosts
+	}
+	want := max(r.length, 0)
+	if r.length == lengthChunked {
+		want = -1
+	}
+	if other.ContentLength != want {
+		t.Fatalf("%q is %d long to another parser, not %d", out, other.ContentLength, want)
+	}
+	got := strings.Join(other.Header.Values("X-Forwarded-For"), ",")
+	if !o.off && got != "192.0.2.1" && !(o.claims && strings.HasSuffix(got, ", 192.0.2.1")) {
+		t.Fatalf("%q claims to come from %q", out, got)
+	}
+	if user := other.Header.Values("X-User"); o.edits != nil && (len(user) != 1 || user[0] != "me") {
+		t.Fatalf("%q claims to be by %q", out, user)
+	}
 }
 
 func FuzzAnswerHead(f *testing.F) {
@@ -72,7 +86,7 @@ func FuzzAnswerHead(f *testing.F) {
 		if n == 0 || err != nil || a.parse(p, sent[:n]) != nil {
 			return
 		}
-		out := a.appendFinal(nil, "close", a.length, false)
+		out := a.appendFinal(nil, "close", a.length, false, nil)
 		if len(out) > 16<<10 {
 			return
 		}

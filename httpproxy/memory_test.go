@@ -114,22 +114,30 @@ func BenchmarkMediumAnswer(b *testing.B) { benchmarkKept(b, 16<<10) }
 func BenchmarkLargeAnswer(b *testing.B)  { benchmarkKept(b, 1<<20) }
 
 // What a request and its answer cost but for the sockets.
-func BenchmarkHeads(b *testing.B) {
+func benchmarkHeads(b *testing.B, o *onward, e *edits) {
 	var r request
 	var a answer
 	p, out := newParser(16<<10, 256), []byte(nil)
 	request, answer := []byte(usualRequest), []byte(usualAnswer(0))
+	o.client, o.serverHost = anyPort.AddrPort(), "server"
 	b.ReportAllocs()
 	for b.Loop() {
 		n, err := headEnd(request, 0, 16<<10)
 		if err != nil || r.parse(p, request[:n]) != nil {
 			b.Fatal(err)
 		}
-		out = r.append(out[:0], anyPort.AddrPort().Addr(), "server")
+		out = r.append(out[:0], o)
 		n, err = headEnd(answer, 0, 16<<10)
 		if err != nil || a.parse(p, answer[:n]) != nil {
 			b.Fatal(err)
 		}
-		out = a.appendFinal(out[:0], "", a.length, false)
+		out = a.appendFinal(out[:0], "", a.length, false, e)
 	}
+}
+
+func BenchmarkHeads(b *testing.B) { benchmarkHeads(b, &onward{}, nil) }
+
+func BenchmarkEditedHeads(b *testing.B) {
+	e := (&Edits{Set: []Field{{"X-Request-Class", "a"}}, Add: []Field{{"Via", "1.1 x"}}, Remove: []string{"Cookie", "Server"}}).compile()
+	benchmarkHeads(b, &onward{claims: true, host: "other", covered: len("/some"), edits: e}, e)
 }

@@ -5,57 +5,61 @@ import (
 	"strconv"
 )
 
-// appendEndToEnd appends the fields that are meant for the other end, as they
-// came, but for those of two kinds.
-func (h *head) appendEndToEnd(dst []byte, but1, but2 kind) []byte {
-	for i := range h.fields {
-		f := &h.fields[i]
-		if f.kind != ordinary && (f.kind.hopByHop() || f.kind == but1 || f.kind == but2) {
-			continue
-		}
-		if len(h.options) > 0 && f.kind != hostField && h.names(f.name) {
-			continue
-		}
-		dst = appendField(dst, f.name, f.value)
-	}
-	return dst
+// An onward says how a request goes on to a server.
+type onward struct {
+	client     netip.AddrPort // who sent it; invalid: has no address, as behind a unix socket
+	claims     bool           // what the client says about others is believed and continued
+	off        bool           // nothing about the client is written or removed
+	serverHost string         // Host of a request that came without one
+	host       string         // in place of Host; "": it is kept
+	covered    int            // bytes to take off the front of the target
+	edits      *edits         // nil: none
 }
 
-// append writes the request as it goes to a server. serverHost is for a request
-// without a Host; a client of a unix socket has no IP.
-func (r *request) append(dst []byte, client netip.Addr, serverHost string) []byte {
+// append writes the request as it goes to a server.
+func (r *request) append(dst []byte, o *onward) []byte {
 	dst = append(dst, r.parsed.Method()...)
 	dst = append(dst, ' ')
-	dst = append(dst, r.target...)
+	prefix, rest := o.cut(r.target)
+	if len(rest) == 0 || len(prefix) > 0 && rest[0] != '/' {
+		dst = append(dst, '/')
+	}
+	dst = append(dst, rest...)
 	dst = append(dst, " HTTP/1.1\r\n"...)
 	if r.host == nil {
-		dst = append(dst, "Host: "...)
-		dst = append(dst, serverHost...)
-		dst = append(dst, "\r\n"...)
+		host := o.serverHost
+		if o.host != "" {
+			host = o.host
+		}
+		dst = appendField(dst, "Host", host)
 	}
-	expect := forwardedField
+	but := o.replaced(prefix)
 	if r.http10 {
-		expect = expectField
+		but |= 1 << expectField
 	}
-	dst = r.appendEndToEnd(dst, forwardedField, expect)
-	if client.IsValid() {
-		dst = append(dst, "X-Forwarded-For: "...)
-		dst = client.AppendTo(dst)
-		dst = append(dst, "\r\n"...)
+	dst = r.appendEndToEnd(dst, but, o.host, o.edits)
+	if !o.off {
+		dst = r.appendForwarded(dst, o, prefix)
 	}
-	if r.host != nil {
-		dst = append(dst, "X-Forwarded-Host: "...)
-		dst = append(dst, r.host...)
-		dst = append(dst, "\r\n"...)
-	}
-	dst = append(dst, "X-Forwarded-Proto: http\r\n"...)
+	dst = o.edits.append(dst)
+	return r.appendConnection(dst)
+}
+
+// cut splits a target into what is taken off its front and what is left, which
+// may need a "/" before it.
+func (o *onward) cut(target []byte) (prefix, rest []byte) {
+	n := min(o.covered, len(target))
+	return target[:n], target[n:]
+}
+
+// appendConnection writes the fields of a request that are about this connection,
+// and ends the head.
+func (r *request) appendConnection(dst []byte) []byte {
 	if r.takesTrailers {
 		dst = append(dst, "TE: trailers\r\n"...)
 	}
 	if r.upgrades {
-		dst = append(dst, "Upgrade: "...)
-		dst = append(dst, r.upgrade...)
-		dst = append(dst, "\r\n"...)
+		dst = appendField(dst, "Upgrade", r.upgrade)
 	}
 	switch {
 	case r.takesTrailers && r.upgrades:
@@ -68,14 +72,30 @@ func (r *request) append(dst []byte, client netip.Addr, serverHost string) []byt
 	return appendFraming(dst, r.length)
 }
 
+// appendEndToEnd appends the fields that are meant for the other end, as they
+// came, but for those of some kinds and those that are edited away. host is in
+// place of Host, unless it is empty.
+func (h *head) appendEndToEnd(dst []byte, but kinds, host string, e *edits) []byte {
+	but |= hopByHop
+	for i := range h.fields {
+		f := &h.fields[i]
+		switch {
+		case but.has(f.kind), e.drops(f.name), f.kind != hostField && h.names(f.name):
+		case f.kind == hostField && host != "":
+			dst = appendField(dst, f.name, host)
+		default:
+			dst = appendField(dst, f.name, f.value)
+		}
+	}
+	return dst
+}
+
 // appendFinal writes the answer as it goes to the client. connection is the
 // value of its Connection field, if any; length that of the body on that side.
-func (a *answer) appendFinal(dst []byte, connection string, length int64, trailers bool) []byte {
-	dst = a.appendStart(dst)
+func (a *answer) appendFinal(dst []byte, connection string, length int64, trailers bool, e *edits) []byte {
+	dst = e.append(a.appendStart(dst, e))
 	if connection != "" {
-		dst = append(dst, "Connection: "...)
-		dst = append(dst, connection...)
-		dst = append(dst, "\r\n"...)
+		dst = appendField(dst, "Connection", connection)
 	}
 	if trailers {
 		for i := range a.fields {
@@ -89,7 +109,7 @@ func (a *answer) appendFinal(dst []byte, connection string, length int64, traile
 
 // appendInterim writes a 1xx answer as it goes to the client.
 func (a *answer) appendInterim(dst []byte) []byte {
-	dst = a.appendStart(dst)
+	dst = a.appendStart(dst, nil)
 	if a.parsed.StatusCode() == 101 {
 		dst = append(dst, "Connection: Upgrade\r\nUpgrade: "...)
 		dst = append(dst, a.upgrade...)
@@ -98,16 +118,16 @@ func (a *answer) appendInterim(dst []byte) []byte {
 	return append(dst, "\r\n"...)
 }
 
-func (a *answer) appendStart(dst []byte) []byte {
+func (a *answer) appendStart(dst []byte, e *edits) []byte {
 	dst = append(dst, "HTTP/1.1 "...)
 	dst = strconv.AppendInt(dst, int64(a.parsed.StatusCode()), 10)
 	dst = append(dst, ' ')
 	dst = append(dst, a.parsed.StatusMessage()...)
 	dst = append(dst, "\r\n"...)
-	return a.appendEndToEnd(dst, connectionField, connectionField)
+	return a.appendEndToEnd(dst, 0, "", e)
 }
 
-func appendField(dst, name, value []byte) []byte {
+func appendField[N, V []byte | string](dst []byte, name N, value V) []byte {
 	dst = append(dst, name...)
 	dst = append(dst, ": "...)
 	dst = append(dst, value...)
