@@ -30,29 +30,33 @@ func (p *problems) completeAcceptProxy(a *AcceptProxy, at *place) {
 	if a == nil || at.bad() {
 		return
 	}
-	from := at.member("from")
-	if len(a.From) == 0 && !from.bad() {
+	p.networks(at.member("from"), a.From)
+	p.duration(at.member("timeout"), &a.Timeout, durations, DefaultAcceptProxyTimeout)
+}
+
+// networks checks a list of networks, of which there has to be one.
+func (p *problems) networks(at *place, all []netip.Prefix) {
+	if len(all) == 0 && !at.bad() {
 		found := "missing"
-		if from.given() {
+		if at.given() {
 			found = "empty"
 		}
-		p.add(from, "%s; use an array of networks or IP addresses", found)
+		p.add(at, "%s; use an array of networks or IP addresses", found)
 	}
-	for i := range a.From[:p.atMost(from, len(a.From), maxNetworks)] {
-		item := from.item(i)
+	for i := range all[:p.atMost(at, len(all), maxNetworks)] {
+		item := at.item(i)
 		if item.bad() {
 			continue
 		}
-		network := unmap(a.From[i])
+		network := unmap(all[i])
 		switch {
 		case !network.IsValid():
 			p.add(item, "%v is not allowed; use %s", item.show(network), networkForm)
 		case network != network.Masked():
 			p.add(item, "%s has bits set behind the first %d; use %q", item.show(network), network.Bits(), network.Masked())
 		}
-		a.From[i] = network
+		all[i] = network
 	}
-	p.duration(at.member("timeout"), &a.Timeout, durations, DefaultAcceptProxyTimeout)
 }
 
 // unmap returns a network of IPv4 addresses that are written as IPv6 ones as

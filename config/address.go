@@ -49,12 +49,40 @@ func ParseServer(s string) (address string, err error) {
 	if port == 0 {
 		return "", fmt.Errorf("%s has the port 0; use 1 to 65535", quote(s))
 	}
-	if ip, err := netip.ParseAddr(host); err == nil {
-		host = ip.String()
-	} else if host = strings.ToLower(host); !isHostName(host) {
+	canonical, ok := canonicalHost(host)
+	if !ok {
 		return "", fmt.Errorf("%s has the host %s; use an IP address or a host name", quote(s), quote(host))
 	}
-	return net.JoinHostPort(host, strconv.Itoa(int(port))), nil
+	return net.JoinHostPort(canonical, strconv.Itoa(int(port))), nil
+}
+
+// parseAuthority returns the canonical form of host or host:port, an IPv6
+// address in brackets, and whether s is that: RFC 9110 section 7.2.
+func parseAuthority(s string) (canonical string, ok bool) {
+	host, port, err := split(s, "80", "")
+	if err != nil || port == 0 {
+		return "", false
+	}
+	if host, ok = canonicalHost(host); !ok {
+		return "", false
+	}
+	if strings.LastIndexByte(s, ':') > strings.LastIndexByte(s, ']') {
+		return net.JoinHostPort(host, strconv.Itoa(int(port))), true
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	return host, true
+}
+
+// canonicalHost returns the one form of an IP address or host name, and whether
+// it is one of these.
+func canonicalHost(s string) (host string, ok bool) {
+	if ip, err := netip.ParseAddr(s); err == nil {
+		return ip.String(), true
+	}
+	host = strings.ToLower(s)
+	return host, isHostName(host)
 }
 
 // split takes "host:port" apart, without judging a host that is not in

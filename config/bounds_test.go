@@ -16,6 +16,7 @@ func TestBounds(t *testing.T) {
 	keepalives := [2][]string{{`"1s"`, `1`, `"9h"`, `90`}, {`"999ms"`, `0`, `"9h0m1s"`, `32401`, `1.5`, `"1500ms"`, `-1`}}
 	userTimeouts := [2][]string{{`"1ms"`, `0.001`, `"596h"`, `30`}, {`"999us"`, `0`, `"1500us"`, `"596h0m0.001s"`, `-1`}}
 	tcp := func(m string) string { return fillTCP(m, "", "", "") }
+	http := func(m string) string { return fill(m, "", "", "") }
 	pool := func(m string) string { return fill("", m, "", "") }
 	for _, test := range []struct {
 		key    string
@@ -45,6 +46,18 @@ func TestBounds(t *testing.T) {
 		{"tcp_keepalive", pool, keepalives},
 		{"tcp_user_timeout", pool, userTimeouts},
 		{"resolve_interval", pool, durations},
+		{"min_body_rate", http, [2][]string{{`0`, `1`, `1000000000`}, {`-1`, `1000000001`, `0.5`}}},
+		{"max_header_bytes", http, [2][]string{{`1024`, `262144`}, {`0`, `1023`, `262145`}}},
+		{"max_headers", http, [2][]string{{`1`, `1000`}, {`0`, `1001`, `-1`}}},
+		{"max_body_bytes", http, [2][]string{{`0`, `1`, `1125899906842624`}, {`-1`, `1125899906842625`, `9223372036854775808`}}},
+		{"max_connections", http, [2][]string{{`0`, `1`, `1000000`}, {`-1`, `1000001`}}},
+		{"tcp_keepalive", http, keepalives},
+		{"status", inRedirect, [2][]string{{`301`, `302`, `303`, `307`, `308`}, {`0`, `300`, `304`, `305`, `306`, `309`, `-301`, `301.0`}}},
+		{"attempts", inRetries, [2][]string{{`0`, `7`}, {`-1`, `8`}}},
+		{"percent", inRetries, [2][]string{{`0`, `100`}, {`-1`, `101`}}},
+		{"idle_timeout", inReuse, durations},
+		{"max_age", inReuse, durations},
+		{"max_idle", inReuse, [2][]string{{`1`, `10000`}, {`0`, `10001`, `-1`}}},
 		{"length", inQueue, [2][]string{{`1`, `100000`}, {`0`, `100001`, `-1`}}},
 		{"timeout", inQueue, durations},
 	} {
@@ -67,6 +80,23 @@ func inHealth(members string) string {
 
 func inQueue(members string) string {
 	return fill("", `, "queue": {`+strings.TrimPrefix(members, ", ")+`}`, "", "")
+}
+
+func inRetries(members string) string {
+	return fill("", `, "retries": {`+strings.TrimPrefix(members, ", ")+`}`, "", "")
+}
+
+func inReuse(members string) string {
+	return fill("", `, "reuse": {`+strings.TrimPrefix(members, ", ")+`}`, "", "")
+}
+
+func inRedirect(members string) string {
+	return fill(`, "routes": [{"redirect": {"scheme": "https"`+members+`}}]`, "", "", "")
+}
+
+// inRoute returns a file with one route of an http listener to a pool.
+func inRoute(members string) string {
+	return fill(`, "routes": [{"pool": "p", `+members+`}]`, "", "", "")
 }
 
 // TestLengths goes to both sides of every bound of every text and list.
@@ -101,6 +131,26 @@ func TestLengths(t *testing.T) {
 		"routes": {1000, func(n int) string {
 			return fillTCP(`, "routes": [`+join(n, func(i int) string { return fmt.Sprintf(`{"sni": "n%d", "pool": "p"}`, i) })+`]`, "", "", "")
 		}, "listeners[0].routes: 1001 of them are too many; use at most 1000"},
+		"http routes": {1000, func(n int) string {
+			return fill(`, "routes": [`+join(n, func(i int) string { return fmt.Sprintf(`{"path": "/%d", "pool": "p"}`, i) })+`]`, "", "", "")
+		}, "listeners[0].routes: 1001 of them are too many; use at most 1000"},
+		"trusted": {1000, func(n int) string {
+			return fill(`, "trusted": [`+join(n, func(i int) string { return fmt.Sprintf(`"10.0.%d.%d"`, i/256, i%256) })+`]`, "", "", "")
+		}, "listeners[0].trusted: 1001 of them are too many; use at most 1000"},
+		"prefix": {2048, func(n int) string { return inRoute(`"path": "/` + repeat("x", n-1) + `"`) }, "listeners[0].routes[0].path: "},
+		"redirect": {2048, func(n int) string {
+			return fill(`, "routes": [{"redirect": {"path": "/`+repeat("x", n-1)+`"}}]`, "", "", "")
+		}, "listeners[0].routes[0].redirect.path: "},
+		"fields": {64, func(n int) string {
+			field := func(i int) string { return fmt.Sprintf(`"x%d": ""`, i) }
+			return inRoute(`"request_headers": {"set": {` + join(20, field) + `}, "add": {` + join(20, field) + `}, "remove": [` +
+				join(n-40, func(i int) string { return fmt.Sprintf(`"y%d"`, i) }) + `]}`)
+		}, "listeners[0].routes[0].request_headers: 65 of them are too many; use at most 64"},
+		"fields at once": {64, func(n int) string {
+			return inRoute(`"response_headers": {"add": {` + join(n, func(i int) string { return fmt.Sprintf(`"x%d": ""`, i) }) + `}}`)
+		}, "listeners[0].routes[0].response_headers.add: 65 of them are too many; use at most 64"},
+		"field": {256, func(n int) string { return inRoute(`"request_headers": {"remove": ["` + repeat("x", n) + `"]}`) }, "request_headers.remove[0]: "},
+		"value": {4096, func(n int) string { return inRoute(`"request_headers": {"set": {"x": "` + repeat("x", n) + `"}}`) }, `request_headers.set.x: `},
 		"sources": {64, func(n int) string {
 			return pool(`, "source": [` + join(n, func(i int) string { return fmt.Sprintf(`"10.0.0.%d"`, i) }) + `]`)
 		}, "pools[0].source: 65 of them are too many; use at most 64"},

@@ -46,7 +46,10 @@ func checkError(t *testing.T, err error, want string) {
 	}
 }
 
-var standardHealth = Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
+var (
+	standardHealth = Health{Interval: 5 * time.Second, Timeout: 2 * time.Second, Rise: 2, Fall: 3}
+	standardReuse  = Reuse{IdleTimeout: 30 * time.Second, MaxAge: time.Hour, MaxIdle: 256}
+)
 
 func TestWhatIsLeftOutGetsItsDefault(t *testing.T) {
 	got := mustParse(t, `{
@@ -62,12 +65,14 @@ func TestWhatIsLeftOutGetsItsDefault(t *testing.T) {
 		Servers:        []Server{{Address: "example.com:80", Weight: 1}, {Address: "[::1]:80", Weight: 1}},
 		ConnectTimeout: 5 * time.Second, ResponseTimeout: time.Minute, DrainTimeout: 30 * time.Second,
 		OnUnhealthy: "keep", ResolveInterval: 30 * time.Second,
+		Retries: &Retries{7, 20}, Reuse: &standardReuse,
 	}
 	unused := pool
 	unused.Name, unused.Servers = "unused", nil
 	want := &Config{
 		Listeners: []Listener{
-			{Name: "web", Protocol: "http", Address: ":8080", Pool: "one", IdleTimeout: time.Minute, HeaderTimeout: 30 * time.Second},
+			{Name: "web", Protocol: "http", Address: ":8080", Pool: "one", IdleTimeout: time.Minute, HeaderTimeout: 30 * time.Second,
+				Forwarded: "replace", MaxHeaderBytes: 16384, MaxHeaders: 256},
 			{Name: "db", Protocol: "tcp", Address: "localhost:5432", Pool: "one", IdleTimeout: time.Hour, HalfClosedTimeout: time.Hour},
 		},
 		Pools:           []Pool{pool, unused},
@@ -137,7 +142,7 @@ func TestCompleteFromFlags(t *testing.T) {
 	c.Listeners[0].HeaderTimeout = time.Second
 	c.ShutdownTimeout = -time.Second
 	checkError(t, c.Complete(), `8 problems
-  listeners[0].header_timeout: a tcp listener has none, only an http listener does; leave it out
+  listeners[0].header_timeout: only an http listener has it; leave it out
   pools[0].algorithm: "random" is not known; use one of "least_connections", "round_robin"
   pools[0].servers[1].weight: 300 is not allowed; use a whole number from 1 to 256
   pools[0].servers[1].address: "10.0.0.1:5432" is already the address of pools[0].servers[0]; keep one of them

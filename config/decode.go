@@ -25,19 +25,26 @@ func (p *problems) listener(at *place) (l Listener) {
 		o.text("protocol", "one of "+names(Protocols()), &l.Protocol)
 		o.text("address", listenForm, &l.Address)
 		o.text("pool", "the name of a pool", &l.Pool)
+		l.Routes = list(o, "routes", p.route)
 		o.duration("idle_timeout", durations, &l.IdleTimeout)
-		o.duration("header_timeout", durations, &l.HeaderTimeout)
 		o.whole("max_connections", limits, &l.MaxConnections)
 		o.whole("max_connections_per_client", limits, &l.MaxConnectionsPerClient)
-		o.duration("half_closed_timeout", durations, &l.HalfClosedTimeout)
 		o.duration("tcp_keepalive", keepalives, &l.TCPKeepalive)
 		o.duration("tcp_user_timeout", userTimeouts, &l.TCPUserTimeout)
 		if accept := o.member("accept_proxy"); accept.given() {
 			l.AcceptProxy = p.acceptProxy(accept)
 		}
-		l.Routes = list(o, "routes", p.route)
-		o.duration("hello_timeout", durations, &l.HelloTimeout)
 		o.text("access_log", accessLogForm, &l.AccessLog)
+		o.duration("half_closed_timeout", durations, &l.HalfClosedTimeout)
+		o.duration("hello_timeout", durations, &l.HelloTimeout)
+		o.duration("header_timeout", durations, &l.HeaderTimeout)
+		o.text("forwarded", "one of "+names(Forwardeds()), &l.Forwarded)
+		l.Trusted = list(o, "trusted", p.network)
+		o.whole("min_body_rate", bodyRates, &l.MinBodyRate)
+		o.whole("max_header_bytes", headerBytes, &l.MaxHeaderBytes)
+		o.whole("max_headers", headerCounts, &l.MaxHeaders)
+		o.whole("max_body_bytes", bodyBytes, &l.MaxBodyBytes)
+		o.text("access_log_format", "one of "+names(AccessLogFormats()), &l.AccessLogFormat)
 		o.end()
 	}
 	return l
@@ -54,9 +61,21 @@ func (p *problems) acceptProxy(at *place) *AcceptProxy {
 }
 
 func (p *problems) route(at *place) (r Route) {
-	if o := p.object(at, "an object with sni and pool"); o != nil {
+	if o := p.object(at, "an object with sni and pool, or with host, path and pool"); o != nil {
 		o.text("sni", sniForm, &r.SNI)
+		o.text("host", hostForm, &r.Host)
+		o.text("path", prefixForm, &r.Path)
 		o.text("pool", "the name of a pool", &r.Pool)
+		o.flag("strip_prefix", &r.StripPrefix)
+		if headers := o.member("request_headers"); headers.given() {
+			r.RequestHeaders = p.headers(headers)
+		}
+		if headers := o.member("response_headers"); headers.given() {
+			r.ResponseHeaders = p.headers(headers)
+		}
+		if redirect := o.member("redirect"); redirect.given() {
+			r.Redirect = p.redirect(redirect)
+		}
 		o.end()
 	}
 	return r
@@ -82,6 +101,13 @@ func (p *problems) pool(at *place) (pool Pool) {
 		pool.Source = o.source("source")
 		o.duration("tcp_keepalive", keepalives, &pool.TCPKeepalive)
 		o.duration("tcp_user_timeout", userTimeouts, &pool.TCPUserTimeout)
+		if retries := o.member("retries"); retries.given() {
+			pool.Retries = p.retries(retries)
+		}
+		if reuse := o.member("reuse"); reuse.given() {
+			pool.Reuse = p.reuse(reuse)
+		}
+		o.text("rewrite_host", rewriteForm, &pool.RewriteHost)
 		o.end()
 	}
 	return pool

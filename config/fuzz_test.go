@@ -2,6 +2,7 @@ package config
 
 import (
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -26,6 +27,7 @@ func FuzzParse(f *testing.F) {
 	f.Add([]byte(fill(`, "idle_timeout": 1.5`, `, "health": false`, `, "weight": 3`, `, "admin": {}`)))
 	f.Add([]byte(inHealth(`"path": "/", "status": "200,301-302"`)))
 	f.Add([]byte(everythingTCP))
+	f.Add([]byte(everythingHTTP))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		c, err := Parse(data)
 		if err != nil {
@@ -74,6 +76,29 @@ func FuzzParseServer(f *testing.F) {
 			if again, err := ParseServer(form); err != nil || again != address {
 				t.Fatalf("%q became %q, then %q: %v", s, address, again, err)
 			}
+		}
+	})
+}
+
+// FuzzParseAuthority: what is accepted is what a URL may have as its host and
+// port, in a form that stays as it is.
+func FuzzParseAuthority(f *testing.F) {
+	for _, seed := range []string{"a", "A.b:080", "a:0", "a:", ":1", "[::1]", "[::ffff:1.2.3.4]:8", "u@h", "1.2.3.4:5", "a.", "a/b", "[::1]]:1"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		authority, ok := parseAuthority(s)
+		if !ok {
+			if authority != "" {
+				t.Fatalf("%q is refused with %q", s, authority)
+			}
+			return
+		}
+		if again, ok := parseAuthority(authority); !ok || again != authority {
+			t.Fatalf("%q became %q, then %q", s, authority, again)
+		}
+		if u, err := url.Parse("http://" + authority + "/"); err != nil || u.Host != authority || u.Hostname() == "" || u.Path != "/" {
+			t.Fatalf("%q became %q, which is %+v in a URL: %v", s, authority, u, err)
 		}
 	})
 }

@@ -39,35 +39,36 @@ func (p *problems) completeListeners(c *Config, root *place) {
 }
 
 // routed reports whether the listener at a place can do without a pool.
-func (l *Listener) routed(at *place) bool {
-	return l.Protocol != ProtocolHTTP && (len(l.Routes) > 0 || at.member("routes").bad())
-}
+func (l *Listener) routed(at *place) bool { return len(l.Routes) > 0 || at.member("routes").bad() }
 
-// protocol checks a listener's protocol and what depends on it.
+// protocol checks a listener's protocol and what depends on it. Where it is
+// unknown the settings of both are allowed, and nothing is said of the routes.
 func (p *problems) protocol(at *place, l *Listener, pools poolNames) {
 	where := at.member("protocol")
-	idle, header := at.member("idle_timeout"), at.member("header_timeout")
 	allowed := "one of " + names(Protocols())
 	if p.required(where, l.Protocol, allowed) && !slices.Contains(Protocols(), l.Protocol) {
 		p.add(where, "%s is not known; use %s", quote(l.Protocol), allowed)
 	}
-	if l.Protocol == ProtocolTCP {
-		p.duration(idle, &l.IdleTimeout, durations, DefaultIdleTimeoutTCP)
-		if !header.bad() && (header.given() || l.HeaderTimeout != 0) {
-			p.add(header, "a tcp listener has none, only an http listener does; leave it out")
-		}
-	} else {
-		p.duration(idle, &l.IdleTimeout, durations, DefaultIdleTimeoutHTTP)
-		p.duration(header, &l.HeaderTimeout, durations, DefaultHeaderTimeout)
-	}
+	p.completeConnections(at, l)
 	if l.Protocol == ProtocolHTTP {
 		p.notTCP(at, l)
 	} else {
-		p.completeTCP(at, l, pools)
+		p.completeTCP(at, l)
+	}
+	if l.Protocol == ProtocolTCP {
+		p.notHTTP(at, l)
+	} else {
+		p.completeHTTP(at, l)
+	}
+	switch l.Protocol {
+	case ProtocolTCP:
+		p.completeRoutes(l.Routes, at.member("routes"), pools, p.tcpRoute)
+	case ProtocolHTTP:
+		p.completeRoutes(l.Routes, at.member("routes"), pools, p.httpRoute)
 	}
 }
 
-// A setting is a member of a listener and whether a Config says anything of it.
+// A setting is a member of an object and whether a Config says anything of it.
 type setting struct {
 	key string
 	set bool
@@ -82,37 +83,34 @@ func (p *problems) refuse(at *place, why string, settings ...setting) {
 	}
 }
 
-func (p *problems) notTCP(at *place, l *Listener) {
-	p.refuse(at, "only a tcp listener has it",
-		setting{"max_connections", l.MaxConnections != 0},
-		setting{"max_connections_per_client", l.MaxConnectionsPerClient != 0},
-		setting{"half_closed_timeout", l.HalfClosedTimeout != 0},
-		setting{"tcp_keepalive", l.TCPKeepalive != 0},
-		setting{"tcp_user_timeout", l.TCPUserTimeout != 0},
-		setting{"accept_proxy", l.AcceptProxy != nil},
-		setting{"routes", len(l.Routes) != 0},
-		setting{"hello_timeout", l.HelloTimeout != 0},
-		setting{"access_log", l.AccessLog != ""})
-}
-
-// completeTCP checks what only a tcp listener has.
-func (p *problems) completeTCP(at *place, l *Listener, pools poolNames) {
-	if _, unix := unixPath(l.Address); unix {
-		p.refuse(at, "the clients of a unix socket have no address",
+// completeConnections checks what listeners of both protocols have.
+func (p *problems) completeConnections(at *place, l *Listener) {
+	if l.unix() {
+		p.refuse(at, noAddress,
 			setting{"max_connections_per_client", l.MaxConnectionsPerClient != 0},
 			setting{"accept_proxy", l.AcceptProxy != nil})
 		p.refuse(at, "a unix socket has none",
 			setting{"tcp_keepalive", l.TCPKeepalive != 0},
 			setting{"tcp_user_timeout", l.TCPUserTimeout != 0})
 	}
+	idle := DefaultIdleTimeoutHTTP
+	if l.Protocol == ProtocolTCP {
+		idle = DefaultIdleTimeoutTCP
+	}
+	p.duration(at.member("idle_timeout"), &l.IdleTimeout, durations, idle)
 	p.whole(at.member("max_connections"), &l.MaxConnections, limits, 0)
 	p.whole(at.member("max_connections_per_client"), &l.MaxConnectionsPerClient, limits, 0)
-	p.duration(at.member("half_closed_timeout"), &l.HalfClosedTimeout, durations, l.IdleTimeout)
 	p.duration(at.member("tcp_keepalive"), &l.TCPKeepalive, keepalives, 0)
 	p.duration(at.member("tcp_user_timeout"), &l.TCPUserTimeout, userTimeouts, 0)
 	p.completeAcceptProxy(l.AcceptProxy, at.member("accept_proxy"))
-	p.completeRoutes(l, at, pools)
 	p.accessLog(at.member("access_log"), l.AccessLog)
+}
+
+const noAddress = "the clients of a unix socket have no address"
+
+func (l *Listener) unix() bool {
+	_, unix := unixPath(l.Address)
+	return unix
 }
 
 func (p *problems) accessLog(at *place, to string) {

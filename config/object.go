@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"strconv"
@@ -50,7 +51,13 @@ func (o *object) text(key, use string, to *string) {
 	}
 }
 
-func (o *object) whole(key string, in bounds, to *int) {
+func (o *object) flag(key string, to *bool) {
+	if at := o.typed(key, "true or false", kindBool); at != nil {
+		*to = at.node.text == "true"
+	}
+}
+
+func (o *object) whole(key string, in fmt.Stringer, to *int) {
 	at := o.typed(key, in.String(), kindNumber)
 	if at == nil {
 		return
@@ -150,7 +157,7 @@ func (o *object) end() {
 			o.addAt(m.at, o.at, "the key %s is not known; %sallowed are %s",
 				quote(m.key), suggest(m.key, o.allowed), names(o.allowed))
 		case seen[m.key]:
-			o.addAt(m.at, o.at, "the key %q is given more than once; keep one of them", m.key)
+			o.addAt(m.at, o.at, "the key %s is given more than once; keep one of them", quote(m.key))
 		}
 		seen[m.key] = true
 	}

@@ -2,7 +2,6 @@ package config
 
 import (
 	"net/netip"
-	"slices"
 )
 
 func (p *problems) completePools(c *Config, root *place) {
@@ -15,7 +14,6 @@ func (p *problems) completePools(c *Config, root *place) {
 		}
 		p.name(at, pool.Name, seen)
 		p.completePool(pool, at)
-		p.sendProxy(at.member("send_proxy"), pool, c.Listeners, root.member("listeners"))
 	}
 }
 
@@ -30,24 +28,21 @@ func (p *problems) completePool(pool *Pool, at *place) {
 	p.duration(at.member("connect_timeout"), &pool.ConnectTimeout, durations, DefaultConnectTimeout)
 	p.duration(at.member("response_timeout"), &pool.ResponseTimeout, durations, DefaultResponseTimeout)
 	p.duration(at.member("drain_timeout"), &pool.DrainTimeout, durations, DefaultDrainTimeout)
+	p.oneOf(at.member("send_proxy"), &pool.SendProxy, SendProxies(), "")
 	p.completeQueue(pool.Queue, at.member("queue"))
 	p.oneOf(at.member("on_unhealthy"), &pool.OnUnhealthy, OnUnhealthies(), DefaultOnUnhealthy)
 	p.duration(at.member("resolve_interval"), &pool.ResolveInterval, durations, DefaultResolveInterval)
 	p.duration(at.member("tcp_keepalive"), &pool.TCPKeepalive, keepalives, 0)
 	p.duration(at.member("tcp_user_timeout"), &pool.TCPUserTimeout, userTimeouts, 0)
-}
-
-// sendProxy checks the version that a pool sends, and that each connection to
-// its servers has one client that a header can tell of.
-func (p *problems) sendProxy(at *place, pool *Pool, listeners []Listener, all *place) {
-	if !p.oneOf(at, &pool.SendProxy, SendProxies(), "") || pool.Name == "" {
-		return
+	if pool.Retries == nil {
+		pool.Retries = standardRetries()
 	}
-	feeding := func(l Listener) bool { return l.Protocol == ProtocolHTTP && l.Pool == pool.Name }
-	if i := slices.IndexFunc(listeners, feeding); i >= 0 {
-		p.add(at, "%v feeds this pool and is http, where clients share connections to servers; leave it out, or give that listener another pool",
-			all.item(i))
+	p.completeRetries(pool.Retries, at.member("retries"))
+	if pool.Reuse == nil {
+		pool.Reuse = &Reuse{}
 	}
+	p.completeReuse(pool.Reuse, at.member("reuse"))
+	p.rewriteHost(at.member("rewrite_host"), &pool.RewriteHost)
 }
 
 func (p *problems) completeQueue(q *Queue, at *place) {

@@ -4,37 +4,51 @@ import (
 	"strings"
 )
 
-func (p *problems) completeRoutes(l *Listener, at *place, pools poolNames) {
-	routes, hello := at.member("routes"), at.member("hello_timeout")
-	seen := make(map[string]int, len(l.Routes))
-	for i := range l.Routes[:p.atMost(routes, len(l.Routes), maxRoutes)] {
-		r, at := &l.Routes[i], routes.item(i)
-		if at.bad() {
+// completeRoutes checks the routes of a listener. one checks a route by itself
+// and returns what it is for, and whether that is known and allowed.
+func (p *problems) completeRoutes(routes []Route, at *place, pools poolNames, one func(*Route, *place, poolNames) (string, bool)) {
+	seen := make(map[string]int, len(routes))
+	for i := range routes[:p.atMost(at, len(routes), maxRoutes)] {
+		item := at.item(i)
+		if item.bad() {
 			continue
 		}
-		p.reference(at.member("pool"), r.Pool, pools)
-		where := at.member("sni")
-		if !p.required(where, r.SNI, sniForm) {
+		what, ok := one(&routes[i], item, pools)
+		if !ok {
 			continue
 		}
-		name := strings.ToLower(r.SNI)
-		if !validSNI(name) {
-			p.add(where, "%s is not allowed; use %s", quote(r.SNI), sniForm)
+		if first, taken := seen[what]; taken {
+			shown := "everything"
+			if what != "" {
+				shown = quote(what)
+			}
+			p.add(item, "is for %s, as %v is; keep one of them", shown, at.item(first))
 			continue
 		}
-		if first, ok := seen[name]; ok {
-			p.add(where, "%s is already the sni of %v; keep one of them", quote(r.SNI), routes.item(first))
-			continue
-		}
-		seen[name] = i
-		r.SNI = name
+		seen[what] = i
 	}
-	switch {
-	case len(l.Routes) > 0 || routes.bad():
-		p.duration(hello, &l.HelloTimeout, durations, DefaultHelloTimeout)
-	case !hello.bad() && (hello.given() || l.HelloTimeout != 0):
-		p.add(hello, "only a listener with routes waits for a ClientHello; add routes or leave it out")
+}
+
+// tcpRoute checks a route of a tcp listener.
+func (p *problems) tcpRoute(r *Route, at *place, pools poolNames) (sni string, ok bool) {
+	p.refuse(at, "only a route of an http listener has it",
+		setting{"host", r.Host != ""},
+		setting{"path", r.Path != ""},
+		setting{"strip_prefix", r.StripPrefix},
+		setting{"request_headers", r.RequestHeaders != nil},
+		setting{"response_headers", r.ResponseHeaders != nil},
+		setting{"redirect", r.Redirect != nil})
+	p.reference(at.member("pool"), r.Pool, pools)
+	where := at.member("sni")
+	if !p.required(where, r.SNI, sniForm) {
+		return "", false
 	}
+	if sni = strings.ToLower(r.SNI); !validSNI(sni) {
+		p.add(where, "%s is not allowed; use %s", quote(r.SNI), sniForm)
+		return "", false
+	}
+	r.SNI = sni
+	return sni, true
 }
 
 // validSNI reports whether a client may ask for the name, in lower case, or for

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +22,9 @@ const (
 	maxRoutes    = 1000
 	maxSources   = 64
 	maxLogPath   = 4095
+	maxEdits     = 64
+	maxField     = 256
+	maxValue     = 4096
 )
 
 // What values look like, for messages.
@@ -32,6 +36,14 @@ const (
 	networkForm   = `a network such as "10.0.0.0/8" or an IP address without a zone`
 	sniForm       = `a host name in ASCII such as "www.example.com", or "*.example.com" for every name below it`
 	accessLogForm = `"stdout", "stderr" or the path of a file`
+
+	hostForm      = `a host name in ASCII such as "www.example.com", "*.example.com" for every name below it, or an IP address, without a port`
+	prefixForm    = `a path such as "/api", up to 2048 of the characters A-Z a-z 0-9 - . _ ~ ! $ & ' ( ) * + , ; = : @ /, without "//" or dot segments`
+	fieldForm     = `the name of a header, 1 to 256 of the characters A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ | ~ and backquote`
+	valueForm     = "up to 4096 bytes, without control characters and without blanks at either end"
+	authorityForm = `a host name or an IP address, IPv6 in brackets, with or without a port`
+	rewriteForm   = `"server" or ` + authorityForm
+	targetForm    = `a path that begins with one "/", with or without a query, up to 2048 characters of ASCII without spaces or #`
 )
 
 // bounds says which whole numbers are allowed, both ends included.
@@ -43,6 +55,13 @@ var (
 	streaks = bounds{1, 100}
 
 	queueLengths = bounds{1, 100000}
+	attempts     = bounds{0, 7}
+	percents     = bounds{0, 100}
+	idles        = bounds{1, 10000}
+	bodyRates    = bounds{0, 1000000000}
+	headerBytes  = bounds{1024, 262144}
+	headerCounts = bounds{1, 1000}
+	bodyBytes    = bounds{0, min(1<<50, math.MaxInt)} // an int has 32 bits on some machines
 )
 
 func (b bounds) String() string {

@@ -1,11 +1,8 @@
 package config
 
 import (
-	"fmt"
 	"net/netip"
 	"reflect"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 )
@@ -61,7 +58,7 @@ func TestEverythingOfTCP(t *testing.T) {
 			MaxConnections: 5000, MaxConnectionsPerClient: 20, HalfClosedTimeout: time.Minute,
 			TCPKeepalive: 90 * time.Second, TCPUserTimeout: 1500 * time.Millisecond,
 			AcceptProxy:  &AcceptProxy{from, time.Second},
-			Routes:       []Route{{"www.example.com", "a"}, {"*.example.com", "b"}, {"*.com", "b"}},
+			Routes:       []Route{{SNI: "www.example.com", Pool: "a"}, {SNI: "*.example.com", Pool: "b"}, {SNI: "*.com", Pool: "b"}},
 			HelloTimeout: 2 * time.Second, AccessLog: "stdout",
 		}, {
 			Name: "local", Protocol: "tcp", Address: "unix:/run/fulcrum.sock", Pool: "a", MaxConnections: 10,
@@ -74,11 +71,13 @@ func TestEverythingOfTCP(t *testing.T) {
 				{Address: "unix:/run/db.sock", Weight: 1}, {Address: "[::1]:5432", Weight: 1, Source: addresses("::1")},
 			},
 			ConnectTimeout: 5 * time.Second, ResponseTimeout: time.Minute, DrainTimeout: 30 * time.Second,
+			Retries: standardRetries(), Reuse: &standardReuse,
 			SendProxy: "v2", Queue: &Queue{7, 3 * time.Second}, OnUnhealthy: "close", ResolveInterval: time.Minute,
 			Source: addresses("10.0.0.8", "10.0.0.9"), TCPKeepalive: 30 * time.Second, TCPUserTimeout: 10 * time.Second,
 		}, {
 			Name: "b", Algorithm: "least_connections", Health: &health,
 			ConnectTimeout: 5 * time.Second, ResponseTimeout: time.Minute, DrainTimeout: 30 * time.Second,
+			Retries: standardRetries(), Reuse: &standardReuse,
 			SendProxy: "v1", Queue: &Queue{1000, 10 * time.Second}, OnUnhealthy: "keep", ResolveInterval: 30 * time.Second,
 			Source: addresses("2001:db8::1"),
 		}},
@@ -96,43 +95,11 @@ func TestDefaultsOfTCP(t *testing.T) {
 	}
 }
 
-// TestNames goes through texts of which each is or is not allowed.
-func TestNames(t *testing.T) {
-	label := strings.Repeat("a", 63)
-	for _, test := range []struct {
-		where   string
-		within  string
-		allowed []string
-		refused []string
-	}{
-		{"routes[0].sni", `, "routes": [{"sni": %q, "pool": "p"}]`,
-			[]string{"a", "a.b", "*.b", "*.a.b", "xn--4ca.de", "a_b", "A", label + "." + label},
-			[]string{"", "*", "*.", "*.*.b", "a.*", "*a.b", "**.b", ".b", "a.", "*.b.", "10.0.0.1", "::1", "ä.de", "a b", "-a", "a:443", label + "a"}},
-		{"accept_proxy.from[0]", `, "accept_proxy": {"from": [%q]}`,
-			[]string{"10.0.0.1", "::1", "10.0.0.0/8", "10.0.0.1/32", "::/0", "fe80::/10", "::ffff:10.0.0.0/104", "::ffff:10.0.0.1"},
-			[]string{"", "10", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/08", "::1/64", "fe80::1%lo", "fe80::%lo/10", "::ffff:10.0.0.0/90", "::ffff:10.0.0.1/104", "localhost"}},
-		{"access_log", `, "access_log": %q`,
-			[]string{"stdout", "stderr", "a", "access.log", "/var/log/a", "./stdot"},
-			[]string{"", "stdot", "Stderr", "/var/log/", "a\x00"}},
-	} {
-		for _, value := range slices.Concat(test.allowed, test.refused) {
-			text := strings.ReplaceAll(fillTCP(fmt.Sprintf(test.within, value), "", "", ""), `\x00`, `\u0000`)
-			_, err := Parse([]byte(text))
-			switch {
-			case slices.Contains(test.allowed, value) && err != nil:
-				t.Errorf("%s: %q: %v", test.where, value, err)
-			case slices.Contains(test.refused, value) && (err == nil || !strings.Contains(err.Error(), ": listeners[0]."+test.where+": ") || strings.Contains(err.Error(), "\n")):
-				t.Errorf("%s: %q: error is %v", test.where, value, err)
-			}
-		}
-	}
-}
-
 // TestTCPFromGo builds what no file can say, with no file to point into.
 func TestTCPFromGo(t *testing.T) {
 	build := func() *Config {
 		return &Config{
-			Listeners: []Listener{{Name: "l", Protocol: ProtocolTCP, Address: ":1", Routes: []Route{{"A", "p"}}}},
+			Listeners: []Listener{{Name: "l", Protocol: ProtocolTCP, Address: ":1", Routes: []Route{{SNI: "A", Pool: "p"}}}},
 			Pools:     []Pool{{Name: "p", Servers: []Server{{Address: "10.0.0.1:1"}}, SendProxy: SendProxyV1}},
 		}
 	}
@@ -148,16 +115,16 @@ func TestTCPFromGo(t *testing.T) {
 	p.Source = append(addresses("::1"), netip.Addr{})
 	p.Servers[0].Source = addresses("10.0.0.2", "10.0.0.2", "::ffff:10.0.0.2")
 	p.Queue = &Queue{Length: -1}
-	c.Listeners = append(c.Listeners, Listener{Name: "h", Protocol: ProtocolHTTP, Address: "unix:/h", Pool: "p", MaxConnections: 1})
+	c.Listeners = append(c.Listeners, Listener{Name: "h", Protocol: ProtocolHTTP, Address: "unix:/h", Pool: "p", HelloTimeout: 1, MaxConnections: -1})
 	c.IO = "poll"
 	checkError(t, c.Complete(), `9 problems
   listeners[0].tcp_keepalive: 1ms is not allowed; use `+keepalives.form+`
   listeners[0].accept_proxy.from[0]: invalid Prefix is not allowed; use a network such as "10.0.0.0/8" or an IP address without a zone
-  listeners[1].max_connections: only a tcp listener has it; leave it out
+  listeners[1].max_connections: -1 is not allowed; use a whole number from 0 to 1000000
+  listeners[1].hello_timeout: only a tcp listener has it; leave it out
   pools[0].source[1]: invalid IP is no address to connect from; use an IP address of this machine, without a zone
   pools[0].servers[0].source[1]: 10.0.0.2 is already given by pools[0].servers[0].source[0]; keep one of them
   pools[0].servers[0].source[2]: 10.0.0.2 is already given by pools[0].servers[0].source[0]; keep one of them
   pools[0].queue.length: -1 is not allowed; use a whole number from 1 to 100000
-  pools[0].send_proxy: listeners[1] feeds this pool and is http, where clients share connections to servers; leave it out, or give that listener another pool
   io: "poll" is not known; did you mean "epoll"? use one of "auto", "epoll", "io_uring"`)
 }

@@ -72,14 +72,14 @@ func (n *node) String() string {
 // when it was given in a file, its node.
 type place struct {
 	up    *place // nil for the whole
-	key   string // of an object; "" in an array
-	index int    // of an array
+	key   string // of an object
+	index int    // of an array; -1 in an object
 	node  *node  // nil: not given
 }
 
 // member returns the place of a key.
 func (p *place) member(key string) *place {
-	child := &place{up: p, key: key}
+	child := &place{up: p, key: key, index: -1}
 	if p.node != nil {
 		child.node = p.node.member(key)
 	}
@@ -126,15 +126,17 @@ func (p *place) show(value any) string {
 }
 
 // String returns the path, such as pools[0].servers[1].weight, and "" for the
-// whole.
+// whole. A key that is not one of ours stands in brackets and quotes.
 func (p *place) String() string {
 	if p == nil || p.up == nil {
 		return ""
 	}
 	before := p.up.String()
 	switch {
-	case p.key == "":
+	case p.index >= 0:
 		return before + "[" + strconv.Itoa(p.index) + "]"
+	case p.key == "" || strings.Trim(p.key, "abcdefghijklmnopqrstuvwxyz_") != "":
+		return before + "[" + quote(p.key) + "]"
 	case before == "":
 		return p.key
 	}
