@@ -27,6 +27,7 @@ import (
 	"time"
 
 	"fulcrum/accesslog"
+	"fulcrum/limit"
 	"fulcrum/loop"
 	"fulcrum/pool"
 	"fulcrum/proxyproto"
@@ -84,8 +85,8 @@ type Listener struct {
 	sockets []int // one for each worker; theirs from Start on
 	workers []*worker
 	routes  routes
-	gate    *gate         // nil: no limit
-	clients *clientCounts // nil: no limit
+	gate    *limit.Gate    // nil: no limit
+	clients *limit.Clients // nil: no limit
 
 	mu      sync.Mutex // guards retired, and the workers' servers against all but their loops
 	retired Stats      // of servers that are forgotten
@@ -98,12 +99,9 @@ func New(o Options) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{options: o, address: address, sockets: sockets, routes: newRoutes(&o)}
-	if o.MaxConnections > 0 {
-		l.gate = &gate{most: int64(o.MaxConnections)}
-	}
-	if o.MaxPerClient > 0 {
-		l.clients = newClientCounts(o.MaxPerClient)
+	l := &Listener{
+		options: o, address: address, sockets: sockets, routes: newRoutes(&o),
+		gate: limit.NewGate(o.MaxConnections), clients: limit.NewClients(o.MaxPerClient),
 	}
 	for _, lp := range o.Loops {
 		l.workers = append(l.workers, newWorker(l, lp))

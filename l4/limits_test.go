@@ -55,30 +55,11 @@ func TestMaxConnectionsOfTheListenerIsExact(t *testing.T) {
 			t.Errorf("%d were open at a time, want %d", n, limit)
 		}
 		w.wantStats(counts{Accepted: clients * each, ToUpstream: 5 * clients * each, ToClient: 5 * clients * each})
-		if n := w.gate.open.Load(); n != 0 {
-			t.Errorf("%d places are taken by nobody", n)
-		}
-	}
-}
-
-// A place that is given back at the very moment in which somebody finds none is
-// taken, or wakes that one.
-func TestNoPlaceIsOverlooked(t *testing.T) {
-	w := prepare(t, pool.LeastConnections).start()
-	g := &gate{most: 1}
-	waits := newWorker(w.Listener, w.loops[0])
-	waits.parent = &Listener{gate: g}
-	for range 20_000 {
-		g.reserve()
-		var both sync.WaitGroup
-		both.Go(g.leave)
-		entered := g.enter(waits)
-		both.Wait()
-		if entered {
-			g.open.Store(0)
-		}
-		if n := g.waits.Load(); n != 0 {
-			t.Fatal("somebody waits though a place is free")
+		w.stop(0)
+		for range limit {
+			if !w.gate.Enter(w.workers[0]) {
+				t.Fatal("a place is taken by nobody")
+			}
 		}
 	}
 }
@@ -150,9 +131,9 @@ func TestMoreOfOneClientThanItMayHaveAreClosed(t *testing.T) {
 	w.dial().wantEcho()
 	w.wantEnds(ends{ClientClosed: 1, ClientLimit: 1})
 	w.stop(0)
-	for i := range w.clients.shards {
-		if n := len(w.clients.shards[i].open); n > 0 {
-			t.Errorf("%d clients without a connection are remembered", n)
+	for range w.options.MaxPerClient {
+		if !w.clients.Enter(netip.MustParseAddr("127.0.0.1")) {
+			t.Fatal("a connection that has ended is counted")
 		}
 	}
 }
@@ -173,24 +154,4 @@ func TestTheLimitOfAClientGoesByTheHeader(t *testing.T) {
 	behind("[2001:db8:0:1:ffff::2]:1000").wantClosed()
 	behind("[2001:db8:0:2::1]:1000").wantEcho()
 	w.wantEnds(ends{ClientLimit: 1})
-}
-
-func TestClientsAreCountedByAddressOrNetwork(t *testing.T) {
-	c := newClientCounts(2)
-	at := netip.MustParseAddr
-	for _, step := range []struct {
-		address string
-		want    bool
-	}{
-		{"10.0.0.1", true}, {"10.0.0.1", true}, {"10.0.0.1", false}, {"10.0.0.2", true},
-		{"2001:db8::1", true}, {"2001:db8::ffff:1", true}, {"2001:db8::2", false}, {"2001:db8:0:1::1", true},
-	} {
-		if got := c.enter(at(step.address)); got != step.want {
-			t.Errorf("%s: %v, want %v", step.address, got, step.want)
-		}
-	}
-	c.leave(at("2001:db8::1"))
-	if !c.enter(at("2001:db8::3")) {
-		t.Error("a place that was given back is not free")
-	}
 }

@@ -74,7 +74,7 @@ func (s *session) begin() {
 func (s *session) identified() {
 	l := s.worker.parent
 	if l.clients != nil && s.details.client.IsValid() {
-		if s.limited = l.clients.enter(s.details.client.Addr()); !s.limited {
+		if s.limited = l.clients.Enter(s.details.client.Addr()); !s.limited {
 			s.end(ClientLimit, nil)
 			return
 		}
@@ -308,7 +308,7 @@ func (s *session) settle(cause Cause) {
 	}
 	s.lease.Release(pool.Served)
 	if s.limited {
-		w.parent.clients.leave(s.details.client.Addr())
+		w.parent.clients.Leave(s.details.client.Addr())
 	}
 	w.Unadmit()
 }

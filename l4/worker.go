@@ -44,8 +44,7 @@ func (w *worker) listen(socket int) {
 // Admit takes a place for a connection that is about to be accepted, or leaves
 // clients in the kernel's queue until one is free.
 func (w *worker) Admit() bool {
-	g := w.parent.gate
-	if g == nil || g.enter(w) {
+	if w.parent.gate.Enter(w) {
 		return true
 	}
 	w.port.Pause()
@@ -53,11 +52,10 @@ func (w *worker) Admit() bool {
 }
 
 // Unadmit gives a place back.
-func (w *worker) Unadmit() {
-	if g := w.parent.gate; g != nil {
-		g.leave()
-	}
-}
+func (w *worker) Unadmit() { w.parent.gate.Leave() }
+
+// Wake tells, from any loop, that a place has become free.
+func (w *worker) Wake() bool { return w.loop.Post(w.resume) }
 
 // resume goes on accepting, or lets another worker if there is nothing to accept.
 func (w *worker) resume() {
@@ -67,7 +65,7 @@ func (w *worker) resume() {
 			return
 		}
 	}
-	w.parent.gate.wakeNext()
+	w.parent.gate.WakeNext()
 }
 
 // Accepted begins a session.

@@ -1,0 +1,83 @@
+package limit
+
+import (
+	"hash/maphash"
+	"net/netip"
+	"sync"
+
+	"golang.org/x/sys/cpu"
+)
+
+const clientShards = 64 // so that loops seldom wait for each other
+
+// Clients keep the connections of each client to a limit. A client is an IPv4
+// address, or the /64 of an IPv6 one, all of which a single client commonly has.
+// Its methods may be called from any goroutine.
+type Clients struct {
+	most   int
+	seed   maphash.Seed
+	shards [clientShards]clientShard
+}
+
+// clientShard counts the clients that hash to it. Only those with a connection
+// have an entry.
+type clientShard struct {
+	mu   sync.Mutex
+	open map[netip.Addr]int // guarded by mu
+	_    cpu.CacheLinePad
+}
+
+// NewClients returns Clients of which each may have so many connections, nil for
+// 0: no limit.
+func NewClients(most int) *Clients {
+	if most == 0 {
+		return nil
+	}
+	c := &Clients{most: most, seed: maphash.MakeSeed()}
+	for i := range c.shards {
+		c.shards[i].open = map[netip.Addr]int{}
+	}
+	return c
+}
+
+// Enter counts one more connection of a client, to be taken back by Leave, unless
+// the client has as many as it may.
+func (c *Clients) Enter(a netip.Addr) bool {
+	if c == nil {
+		return true
+	}
+	client, shard := c.find(a)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	n := shard.open[client]
+	if n >= c.most {
+		return false
+	}
+	shard.open[client] = n + 1
+	return true
+}
+
+// Leave counts one less, of an address that Enter was given.
+func (c *Clients) Leave(a netip.Addr) {
+	if c == nil {
+		return
+	}
+	client, shard := c.find(a)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	if n := shard.open[client]; n > 1 {
+		shard.open[client] = n - 1
+	} else {
+		delete(shard.open, client)
+	}
+}
+
+// find returns what stands for a client.
+func (c *Clients) find(a netip.Addr) (client netip.Addr, shard *clientShard) {
+	client = a.Unmap()
+	if client.Is6() {
+		network, _ := client.Prefix(64) // 64 bits are in range
+		client = network.Addr()
+	}
+	return client, &c.shards[maphash.Comparable(c.seed, client)%clientShards]
+}
