@@ -23,7 +23,7 @@ func (x *exchange) answer(b []byte) {
 		}
 		if err != nil {
 			x.w.send(x.c.conn, out)
-			x.failed(err)
+			x.failed(err, BadAnswer)
 			return
 		}
 		used += n
@@ -36,7 +36,7 @@ func (x *exchange) answer(b []byte) {
 			out = x.begin(out)
 		case x.interim == maxInterim:
 			x.w.send(x.c.conn, out)
-			x.failed(errSyntax)
+			x.failed(errSyntax, BadAnswer)
 			return
 		default:
 			x.interim++
@@ -65,6 +65,7 @@ func (x *exchange) begin(out []byte) []byte {
 		to = lengthChunked
 	}
 	x.begun = true
+	x.answered()
 	x.down.begin(from)
 	x.chunks = to == lengthChunked && !bodyless
 	x.trailers = x.chunks && from == lengthChunked && x.req.takesTrailers
@@ -84,7 +85,7 @@ func (x *exchange) begin(out []byte) []byte {
 	case x.req.http10:
 		connection = "keep-alive"
 	}
-	return a.appendFinal(out, connection, to, x.trailers, nil)
+	return a.appendFinal(out, connection, to, x.trailers, x.way.answerEdits)
 }
 
 // body passes on what has come of the answer's body, behind out. Another n bytes
@@ -98,10 +99,11 @@ func (x *exchange) body(out, b []byte, n int) {
 		var err error
 		if piece, size, err = x.down.next(b[used:]); err != nil {
 			x.w.send(x.c.conn, out)
-			x.failed(err)
+			x.failed(err, BadAnswer)
 			return
 		}
 		used += size
+		x.delivered += int64(len(piece))
 		if len(piece) > 0 && !direct {
 			out = appendPiece(out, piece, x.chunks)
 		}
@@ -127,7 +129,7 @@ func (x *exchange) body(out, b []byte, n int) {
 		return
 	}
 	if x.c.conn.Broken() {
-		x.c.close()
+		x.c.close(ClientReset)
 		return
 	}
 	x.holdAnswer(max(len(b), n))
@@ -170,13 +172,18 @@ func (x *exchange) release(clean bool) {
 		u.put(x.ans.patience)
 	}
 	x.lease.Release(pool.Served)
+	x.finish(Answered)
 }
 
 // holdAnswer has the server wait until the client has taken what there is, and
 // sets the limits for that.
 func (x *exchange) holdAnswer(n int) {
 	now := x.w.loop.Now()
-	x.u.alarm.start(x.u.conn, now, maxSilence)
+	silence := maxSilence
+	if x.uploadHeld {
+		silence = x.to.ResponseTimeout
+	}
+	x.u.alarm.start(x.u.conn, now, silence)
 	if full(x.c.conn, n) {
 		x.answerHeld = true
 		x.u.conn.Pause()
@@ -205,46 +212,53 @@ func (x *exchange) over(err error) {
 		x.body(x.w.out[:0], nil, 0)
 		return
 	}
-	x.failed(err)
+	ended := NoAnswer
+	if isTimeout(err) {
+		ended = AnswerTimeout
+	}
+	x.failed(err, ended)
 }
 
 // failed ends a request that gets no answer from its server, or no whole one. It
 // is sent again if its connection was a kept one that has turned out to be closed.
-func (x *exchange) failed(err error) {
+func (x *exchange) failed(err error, ended Ending) {
 	u, server := x.u, x.lease.Server()
-	again := u.reused && !u.answered && x.replayable() && !isTimeout(err) && err != errClosed
+	again := u.reused && !u.answered && ended == NoAnswer && x.replayable()
 	x.dropUpstream()
 	if again {
-		if !x.answerHeld {
-			x.c.alarm.stop()
-		}
+		x.c.alarm.stop()
+		x.leave(ended)
 		x.dial()
 		return
 	}
 	x.w.p.o.Logger.Debug("no whole answer", "server", server.Address(), "error", err)
-	f, outcome := failure{502, "the server gave no valid answer"}, pool.AnswerFailed
-	switch {
-	case isTimeout(err):
-		f = failure{504, "the server did not answer in time"}
-	case err == errClosed:
+	f, outcome := failure{502, "the server gave no valid answer", ended}, pool.AnswerFailed
+	switch ended {
+	case AnswerTimeout:
+		f = failure{504, "the server did not answer in time", ended}
+	case Drained:
 		f.reason, outcome = "the server was taken out of service", pool.Served
 	}
 	x.lease.Release(outcome)
-	if x.begun {
-		x.cutClient()
-		return
+	switch {
+	case !x.begun:
+		x.fail(f)
+	case ended == Drained:
+		x.cutClient(ended)
+	default:
+		x.cutClient(CutShort)
 	}
-	x.fail(f)
 }
 
 // cutClient ends an answer that cannot be completed so that the client can tell.
-func (x *exchange) cutClient() {
+func (x *exchange) cutClient(ended Ending) {
 	c, untilClose := x.c, x.untilClose
+	x.finish(ended)
 	c.x = nil
 	c.w.giveExchange(x)
 	if untilClose {
 		c.conn.Abort() // a close would look like the end of the answer
-		c.close()
+		c.close(ended)
 		return
 	}
 	c.stage = closing

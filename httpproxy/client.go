@@ -18,10 +18,11 @@ const (
 type stage uint8
 
 const (
-	reading   stage = iota // between two requests, or within a head
-	asking                 // its request is being served
-	lingering              // is told that it is not listened to any more
-	closing                // is closed once it has taken what it was sent
+	introducing stage = iota // a PROXY header is to come
+	reading                  // between two requests, or within a head
+	asking                   // its request is being served
+	lingering                // is told that it is not listened to any more
+	closing                  // is closed once it has taken what it was sent
 	tunneling
 	gone
 )
@@ -29,19 +30,23 @@ const (
 // A client is one connection of a listener. It is the loop.Handler of that
 // connection.
 type client struct {
-	w      *worker
-	conn   transport
-	ip     netip.Addr // invalid: it has none
-	x      *exchange  // the request that is being served
-	in     []byte     // what came in and cannot be used yet; nil mostly
-	alarm  alarm
-	tunnel *tunnel
+	w           *worker
+	conn        transport
+	address     netip.AddrPort // who it is; invalid: it has none
+	destination netip.AddrPort // what it connected to, if that is to be told to servers
+	x           *exchange      // the request that is being served
+	kept        []*upstream    // idle connections to servers that nobody else may use
+	in          []byte         // what came in and cannot be used yet; nil mostly
+	alarm       alarm
+	tunnel      *tunnel
 
 	seen    int // bytes of in that were searched for the end of the head
 	stage   stage
 	skipped bool // an empty line before the head
 	late    bool // the time for the head runs
 	ended   bool // has sent all it will send
+	trusted bool // what it says of others is believed
+	limited bool // it is counted among the connections of its address
 	paused  bool
 	held    bool // has not taken the last answer yet, and is not served before
 	feeding bool // feed is at work
@@ -97,7 +102,7 @@ func (c *client) consume(b []byte) {
 	if x := c.x; x != nil {
 		x.sendHead()
 		if c.ended && x.wantsMore() {
-			c.close()
+			c.close(ClientClosed)
 			return
 		}
 	}
@@ -109,6 +114,8 @@ func (c *client) feed(b []byte) (used int) {
 	for used < len(b) {
 		n := 0
 		switch c.stage {
+		case introducing:
+			n = c.introduce(b[used:])
 		case reading:
 			n = c.head(b[used:])
 		case asking:
@@ -140,7 +147,7 @@ func (c *client) flow() {
 // head takes a request's head, if it is there as a whole, and begins to serve it.
 func (c *client) head(b []byte) (used int) {
 	if c.conn.Broken() {
-		c.close() // nobody is there to be answered
+		c.close(ClientReset) // nobody is there to be answered
 		return len(b)
 	}
 	if c.held = c.conn.Unsent() > 0; c.held {
@@ -179,12 +186,14 @@ func (c *client) begin(head []byte) {
 	c.alarm.stop()
 	x := c.w.takeExchange(c)
 	c.x = x
+	x.began = c.w.loop.Now()
+	x.trace.route = &c.w.nowhere
 	if err := x.req.parse(c.w.parser, head); err != nil {
 		c.refuseHead(err)
 		return
 	}
 	if x.req.parsed.IsConnect() {
-		c.refuse(failure{501, "CONNECT is not supported"}, true)
+		c.refuse(failure{501, "CONNECT is not supported", RefusedHead}, true)
 		c.settle(lingers)
 		return
 	}
@@ -198,7 +207,7 @@ func (c *client) begin(head []byte) {
 		return
 	}
 	x.up.begin(length)
-	x.to = c.w.p.o.Default
+	x.enter(&c.w.ways[len(c.w.ways)-1])
 	x.acquire()
 }
 
@@ -251,7 +260,7 @@ func (c *client) patienceLeft(now time.Duration) time.Duration {
 // closeSoon closes the connection once what was sent is out.
 func (c *client) closeSoon() {
 	if c.conn.Unsent() == 0 {
-		c.close()
+		c.close(ClientClosed)
 		return
 	}
 	c.stage = closing
@@ -260,20 +269,27 @@ func (c *client) closeSoon() {
 	c.flow()
 }
 
-// close ends the client, whatever it is at, and its request.
-func (c *client) close() {
+// close ends the client, whatever it is at, and its request, which is recorded to
+// have ended like that.
+func (c *client) close(ended Ending) {
 	if c.stage == gone {
 		return
 	}
 	c.stage = gone
 	defer c.w.remove(c)
+	if c.limited {
+		c.w.p.perClient.Leave(c.address.Addr())
+	}
 	if t := c.tunnel; t != nil {
-		t.end()
+		t.end(ended)
 	}
 	if x := c.x; x != nil {
 		c.x = nil
-		x.cancel()
+		x.cancel(ended)
 		c.w.giveExchange(x)
+	}
+	for len(c.kept) > 0 {
+		c.kept[0].drop()
 	}
 	c.in = c.w.keep(c.in, nil)
 	if c.conn.Unsent() > 0 {
@@ -289,12 +305,14 @@ func (c *client) Ended(*loop.Conn) {
 	c.w.serving = c
 	c.ended = true
 	switch {
-	case c.stage == lingering:
+	case c.stage == introducing && len(c.in) > 0:
+		c.unintroduced()
+	case c.stage == introducing, c.stage == lingering:
 		c.closeSoon()
 	case c.stage == reading && !c.held:
 		c.closeSoon()
 	case c.stage == asking && c.x.wantsMore():
-		c.close()
+		c.close(ClientClosed)
 	case c.stage == asking && c.x.sending && c.x.up.ended():
 		c.look()
 	}
@@ -313,7 +331,7 @@ func (c *client) Sent(*loop.Conn) {
 	c.w.serving = c
 	switch {
 	case c.stage == closing:
-		c.close()
+		c.close(ClientClosed)
 	case c.stage == lingering:
 		c.alarm.start(c.conn, c.w.loop.Now(), lingerFor)
 	case c.stage == reading && c.held:
@@ -330,7 +348,7 @@ func (c *client) Failed(_ *loop.Conn, err error) {
 	if errors.Is(err, loop.ErrPanicked) {
 		c.w.panicked()
 	}
-	c.close()
+	c.close(ClientReset)
 }
 
 // Expired: what the client was waited for has not come in time.
@@ -346,21 +364,23 @@ func (c *client) Expired(*loop.Conn) {
 		return
 	}
 	switch {
+	case c.stage == introducing:
+		c.unintroduced()
 	case c.stage == reading && c.conn.Unsent() > 0:
 		c.closeSoon()
 	case c.stage == reading && c.late && !c.held:
-		c.refuse(failure{408, "the head of the request did not come in time"}, true)
+		c.refuse(failure{408, "the head of the request did not come in time", HeadTimeout}, true)
 		c.settle(lingers)
 	case c.stage != asking:
-		c.close()
+		c.close(Idle)
 	case x.waiter != nil:
 		x.giveUp()
 	case x.answerHeld:
-		c.close() // does not take its answer
+		c.close(Idle) // does not take its answer
 	case !x.up.ended():
-		x.bodyFailed(failure{408, "the body of the request did not come in time"})
+		x.bodyFailed(failure{408, "the body of the request did not come in time", BodyTimeout})
 	case c.ended && now-x.heard >= pulse:
-		c.close()
+		c.close(ClientClosed)
 	case c.ended:
 		c.alarm.start(c.conn, now, pulse-(now-x.heard))
 	}

@@ -2,13 +2,13 @@ package httpproxy
 
 import (
 	"errors"
-	"net/netip"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"fulcrum/loop"
 	"fulcrum/pool"
+	"fulcrum/proxyproto"
 )
 
 // spliceLeast is how long a body is that may be spliced.
@@ -51,12 +51,15 @@ type exchange struct {
 
 // progress is what an exchange begins anew with each request.
 type progress struct {
-	c     *client
-	to    *Upstream
-	u     *upstream // nil: no connection yet, or no more
-	lease pool.Lease
-	tried pool.Tried
-	last  error // of the connection tried last
+	trace
+	c       *client
+	way     *way
+	to      *Upstream // the way's
+	covered int       // bytes of the target that the way's path stands for
+	u       *upstream // nil: no connection yet, or no more
+	lease   pool.Lease
+	tried   pool.Tried
+	last    error // of the connection tried last
 
 	waiter *pool.Waiter // in the pool's queue
 	why    error        // it is
@@ -81,6 +84,9 @@ type progress struct {
 	verdict    verdict
 }
 
+// blank is the progress of a request that has made none.
+var blank = progress{trace: trace{queued: -1, connectTime: -1, firstByte: -1}}
+
 // acquire gets a server that was not tried yet, waiting for one if it must.
 func (x *exchange) acquire() {
 	lease, err := x.to.Pool.Acquire(&x.tried)
@@ -93,7 +99,7 @@ func (x *exchange) acquire() {
 	case pool.ErrFull:
 		x.wait(err, x.to.QueueTimeout)
 	default:
-		x.fail(unavailable(err, x.last))
+		x.fail(x.unavailable(err))
 	}
 }
 
@@ -108,7 +114,7 @@ func (x *exchange) wait(why error, limit time.Duration) {
 	x.waiter, x.why = w, why
 	if err := x.to.Pool.Await(w); err != nil {
 		x.waiter = nil
-		x.fail(unavailable(err, x.last))
+		x.fail(x.unavailable(err))
 		return
 	}
 	c.alarm.start(c.conn, c.w.loop.Now(), limit)
@@ -126,7 +132,7 @@ func (c *client) granted(w *pool.Waiter, lease pool.Lease, err error) {
 	x.waiter = nil
 	c.alarm.stop()
 	if err != nil {
-		x.fail(unavailable(err, x.last))
+		x.fail(x.unavailable(err))
 		return
 	}
 	x.lease = lease
@@ -137,7 +143,7 @@ func (c *client) granted(w *pool.Waiter, lease pool.Lease, err error) {
 // giveUp ends a wait that was too long.
 func (x *exchange) giveUp() {
 	x.leaveQueue()
-	x.fail(unavailable(x.why, x.last))
+	x.fail(x.unavailable(x.why))
 }
 
 func (x *exchange) leaveQueue() {
@@ -154,8 +160,8 @@ func (x *exchange) connect() {
 	if x.req.bodyless() && x.replayable() {
 		age = x.to.KeepFor
 	}
-	server := x.lease.Server()
-	if u := x.w.takeIdle(server, age); u != nil {
+	if u := x.w.takeIdle(x.lease.Server(), age, x.owner()); u != nil {
+		x.visit(true)
 		x.u, u.x = u, x
 		x.send()
 		return
@@ -164,6 +170,7 @@ func (x *exchange) connect() {
 }
 
 func (x *exchange) dial() {
+	x.visit(false)
 	u, err := x.w.dial(x.lease.Server(), x)
 	if err != nil {
 		x.connectFailed(err)
@@ -176,22 +183,21 @@ func (x *exchange) dial() {
 func (x *exchange) connectFailed(err error) {
 	server := x.lease.Server()
 	x.w.p.o.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
+	outcome := pool.ConnectFailed
 	switch {
-	case errors.Is(err, unix.EADDRNOTAVAIL): // this machine's fault, but need not concern the other servers
-		x.lease.Release(pool.Served)
+	case err == errClosed, errors.Is(err, unix.EADDRNOTAVAIL):
+		outcome = pool.Served // the operator's doing, or this machine's, which need not concern the other servers
 	case loop.Exhausted(err):
 		x.lease.Release(pool.Served)
 		x.fail(noResources)
 		return
-	case err == errClosed: // the operator's doing
-		x.lease.Release(pool.Served)
-	default:
-		x.lease.Release(pool.ConnectFailed)
 	}
+	x.lease.Release(outcome)
 	if x.last = err; !x.tried.Add(server) {
-		x.fail(unavailable(pool.ErrNoneReady, err))
+		x.fail(x.unavailable(pool.ErrNoneReady))
 		return
 	}
+	x.leave(ConnectFailed)
 	x.acquire()
 }
 
@@ -208,15 +214,53 @@ func (x *exchange) replayable() bool {
 // send begins the request on the connection that there is now. The head goes out
 // together with what is there of the body.
 func (x *exchange) send() {
-	x.out = x.req.append(x.out[:0], &onward{client: netip.AddrPortFrom(x.c.ip, 0), serverHost: hostOf(x.lease.Server())})
+	x.out = x.req.append(x.preface(x.out[:0]), x.onward())
 	x.out = append(x.out, x.replay...)
 	x.heard = x.w.loop.Now()
-	x.due = x.heard + bodyGrace
+	x.sentAt, x.due = x.heard, x.heard+bodyGrace
 	x.headWaits, x.sending, x.uploadHeld = true, true, false
 	if x.up.ended() {
 		x.sendHead()
 		x.sent()
 	}
+}
+
+// onward says how the request goes on to its server.
+func (x *exchange) onward() *onward {
+	o := &x.w.onward
+	*o = onward{
+		client:     x.c.address,
+		claims:     x.c.trusted,
+		off:        x.w.p.o.Forwarded == ForwardedOff,
+		serverHost: hostOf(x.lease.Server()),
+		host:       x.to.Host,
+		edits:      x.way.requestEdits,
+	}
+	if o.host == ServerHost {
+		o.host = o.serverHost
+	}
+	if x.way.strips {
+		o.covered = x.covered
+	}
+	return o
+}
+
+// preface begins what is sent with a PROXY header, if the connection has to begin
+// with one.
+func (x *exchange) preface(out []byte) []byte {
+	if x.u.owner == nil || x.u.reused {
+		return out
+	}
+	return proxyproto.Append(out, x.to.SendProxy, x.c.address, x.c.destination)
+}
+
+// owner returns the client whose own the connection to the server has to be, nil
+// if it may be anybody's.
+func (x *exchange) owner() *client {
+	if x.to.SendProxy == 0 {
+		return nil
+	}
+	return x.c
 }
 
 func (x *exchange) sendHead() {
@@ -256,7 +300,7 @@ func (x *exchange) upload(b []byte) (used int) {
 	for used < len(b) && !x.up.ended() {
 		piece, n, err := x.up.next(b[used:])
 		if err != nil {
-			x.bodyFailed(failure{400, "the body of the request is malformed"})
+			x.bodyFailed(failure{400, "the body of the request is malformed", BadBody})
 			return len(b)
 		}
 		used += n
@@ -330,9 +374,7 @@ func (x *exchange) flow(n int) {
 		x.c.alarm.stop()
 		fallthrough
 	default:
-		if !x.begun {
-			x.u.alarm.start(x.u.conn, now, x.to.ResponseTimeout)
-		}
+		x.u.alarm.start(x.u.conn, now, x.to.ResponseTimeout)
 	}
 }
 
@@ -341,10 +383,12 @@ func (x *exchange) resumeUpload() {
 	if x.u.conn.Broken() {
 		return // what the server has said about it is still to be read
 	}
-	if !x.begun {
+	now := x.w.loop.Now()
+	if x.begun {
+		x.u.alarm.start(x.u.conn, now, maxSilence)
+	} else {
 		x.u.alarm.stop()
 	}
-	now := x.w.loop.Now()
 	x.uploadHeld = false
 	x.due += now - x.heldAt
 	if !x.answerHeld {
@@ -363,7 +407,7 @@ func (x *exchange) bodyFailed(f failure) {
 	x.dropUpstream()
 	x.lease.Release(pool.Served)
 	if x.begun {
-		x.cutClient()
+		x.cutClient(f.ended)
 		return
 	}
 	x.c.refuse(f, true)
@@ -371,10 +415,11 @@ func (x *exchange) bodyFailed(f failure) {
 }
 
 // cancel ends a request whose client is gone.
-func (x *exchange) cancel() {
+func (x *exchange) cancel(ended Ending) {
 	x.leaveQueue()
 	x.dropUpstream()
 	x.lease.Release(pool.Served)
+	x.finish(ended)
 }
 
 func (x *exchange) dropUpstream() {

@@ -482,3 +482,33 @@ func (panicky) Handle(_ context.Context, r slog.Record) error {
 	}
 	return nil
 }
+
+// A server that answers early and then neither reads nor says anything.
+func TestServerThatStopsInMidExchange(t *testing.T) {
+	t.Parallel()
+	over := make(chan struct{})
+	defer close(over)
+	w := newWorld(t, func(o *Options) { o.Default.ResponseTimeout = 200 * time.Millisecond }, rawOrigin(t, func(_ int, r *wire) {
+		r.tryHead()
+		io.WriteString(r, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nfive.")
+		<-over
+	}))
+	r := w.dial()
+	r.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000000000\r\n\r\n")
+	poured := make(chan struct{})
+	go func() {
+		defer close(poured)
+		for block := make([]byte, 1<<20); ; {
+			if _, err := r.Write(block); err != nil {
+				return
+			}
+		}
+	}()
+	w.eventually("the request has begun", func() bool { return w.proxy.Stats().Active == 1 })
+	w.idle()
+	r.Close()
+	<-poured
+	if s := w.proxy.Stats(); s.Endings[CutShort] != 1 {
+		t.Errorf("got %v, want one that was cut short", s.Endings)
+	}
+}

@@ -22,8 +22,9 @@ const (
 	forwardedHostField
 	forwardedProtoField
 	forwardedPrefixField
-	claimField // another one that tells a server about its client
-	aliasField // one of these but for "_" in place of "-", which some servers take for it
+	claimField        // another one that tells a server about its client
+	aliasField        // one of these but for what stands in the place of "-", which some servers take for it
+	framingAliasField // Content-Length or Transfer-Encoding likewise
 )
 
 // kinds is a set of them.
@@ -75,20 +76,27 @@ func kindOfLong(name []byte) kind {
 	switch n := len(name); {
 	case n >= len(relatives) && isLike(name[:len(relatives)], relatives):
 		return kindOfClaim(name)
-	case n == 14:
-		return kindIf(name, "content-length", lengthField)
+	case n == 14 && isLike(name, "content-length"):
+		return kindOfFraming(name, lengthField)
 	case n == 16:
 		return kindIf(name, "proxy-connection", proxyConnectionField)
-	case n == 17:
-		return kindIf(name, "transfer-encoding", codingField)
+	case n == 17 && isLike(name, "transfer-encoding"):
+		return kindOfFraming(name, codingField)
 	}
 	return ordinary
+}
+
+func kindOfFraming(name []byte, k kind) kind {
+	if isAlias(name) {
+		return framingAliasField
+	}
+	return k
 }
 
 // kindOfClaim tells X-Forwarded-… and X-Real-IP apart.
 func kindOfClaim(name []byte) kind {
 	switch {
-	case bytes.IndexByte(name, '_') >= 0:
+	case isAlias(name):
 		return aliasField
 	case is(name, "x-forwarded-for"):
 		return forwardedForField
@@ -121,17 +129,27 @@ func is(b []byte, lower string) bool {
 	return true
 }
 
-// isLike is as is, but takes "_" for "-" too, as some servers do.
+// isLike is as is, but takes what is neither a letter nor a digit for "-", as some
+// servers do, most of them "_".
 func isLike(b []byte, lower string) bool {
 	if len(b) != len(lower) {
 		return false
 	}
 	for i, c := range b {
-		if toLower(c) != lower[i] && (c != '_' || lower[i] != '-') {
+		if toLower(c) != lower[i] && (lower[i] != '-' || isAlphanumeric(c)) {
 			return false
 		}
 	}
 	return true
+}
+
+// isAlias reports whether a name has anything but letters, digits and "-".
+func isAlias(name []byte) bool {
+	return bytes.ContainsFunc(name, func(r rune) bool { return r != '-' && !isAlphanumeric(byte(r)) })
+}
+
+func isAlphanumeric(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 
 func toLower(c byte) byte {
@@ -158,7 +176,7 @@ var (
 // bytesOf returns the set of letters, digits and those given.
 func bytesOf(others string) (set [256]bool) {
 	for c := range set {
-		set[c] = '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		set[c] = isAlphanumeric(byte(c))
 	}
 	for _, c := range []byte(others) {
 		set[c] = true

@@ -138,6 +138,12 @@ func (r *request) parse(p *parser, b []byte) error {
 	return nil
 }
 
+// distrust forgets a head that could not be parsed.
+func (r *request) distrust() {
+	r.raw = r.raw[:0]
+	r.parsed.Reset()
+}
+
 // canPass reports whether an Upgrade field names one protocol, and not h2c, which
 // would hide the requests within from this proxy.
 func canPass(upgrade []byte) bool {
@@ -197,13 +203,22 @@ func (a *answer) parse(p *parser, b []byte) error {
 	if err := a.scan(b, p.maxFields); err != nil {
 		return err
 	}
-	if !p.parse(b, &a.parsed) {
-		return errSyntax
-	}
-	if code := a.parsed.StatusCode(); code < 100 || code > 599 {
+	if !isStatusLine(b) || !p.parse(b, &a.parsed) {
 		return errSyntax
 	}
 	return a.version(a.parsed.Protocol())
+}
+
+// isStatusLine reports whether a head begins as that of an answer does: version,
+// blank, a status from 100 to 599, and a blank or the end of the line (RFC 9112,
+// section 4).
+func isStatusLine(b []byte) bool {
+	const version = len("HTTP/1.1 ")
+	if len(b) < version+4 || b[version-1] != ' ' || b[version] < '1' || b[version] > '5' {
+		return false
+	}
+	behind := b[version+3]
+	return isDigits(b[version:version+3]) && (behind == ' ' || behind == '\r')
 }
 
 func (h *head) version(protocol []byte) error {
@@ -278,6 +293,8 @@ func (h *head) note(f *field) error {
 			return errFraming
 		}
 		h.length = lengthChunked
+	case framingAliasField:
+		return errFraming
 	case connectionField:
 		return h.noteOptions(f.value)
 	case upgradeField:
@@ -350,8 +367,8 @@ func (h *head) keeps() bool { return !h.closes && (!h.http10 || h.keepsAlive) }
 func isHost(b []byte) bool {
 	if rest, ok := bytes.CutPrefix(b, []byte("[")); ok {
 		ip, port, ok := bytes.Cut(rest, []byte("]"))
-		_, err := netip.ParseAddr(string(ip))
-		return ok && err == nil && (len(port) == 0 || port[0] == ':' && isDigits(port[1:]))
+		a, err := netip.ParseAddr(string(ip))
+		return ok && err == nil && a.Is6() && a.Zone() == "" && (len(port) == 0 || port[0] == ':' && isDigits(port[1:]))
 	}
 	name, port, _ := bytes.Cut(b, []byte(":"))
 	for _, c := range name {

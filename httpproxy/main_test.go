@@ -136,6 +136,7 @@ func (w *world) eventually(what string, ok func() bool) {
 
 func (w *world) idle() {
 	w.t.Helper()
+	w.eventually("no request is counted as active", func() bool { s := w.proxy.Stats(); return s.Active == 0 })
 	for _, s := range w.pool.Servers() {
 		w.eventually("no active left on "+s.Address(), func() bool { return s.Active() == 0 })
 	}

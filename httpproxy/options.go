@@ -4,10 +4,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"time"
 
+	"fulcrum/accesslog"
 	"fulcrum/loop"
 	"fulcrum/pool"
+	"fulcrum/proxyproto"
 )
 
 // Options say what to serve and how patiently. Of a limit or duration zero means
@@ -24,11 +27,25 @@ type Options struct {
 	HeaderTimeout time.Duration // for a request's head; 30s
 	MinBodyRate   int           // bytes of a request's body per second, on average after its first seconds; 0: any
 
+	MaxConnections int // open at a time, exactly; more wait in the kernel's queue; 0: no limit
+	MaxPerClient   int // open at a time from one IPv4 address or IPv6 /64; more are answered 429; 0: no limit
+
+	// AcceptProxy are the networks whose clients must begin with a PROXY header; what
+	// others send is HTTP. IPv4 networks are in IPv4 form.
+	AcceptProxy        []netip.Prefix
+	AcceptProxyTimeout time.Duration // for the whole header; 5s
+
+	Forwarded Forwarded      // what becomes of what clients say of others
+	Trusted   []netip.Prefix // whose clients are believed, with ForwardedReplace
+
 	MaxHeaderBytes int   // of a head, start line included, of a request or an answer; 16384
 	MaxHeaders     int   // fields of a head; 256
 	MaxBodyBytes   int64 // of a request; 0: any
 
-	Logger *slog.Logger // nil: slog.Default
+	Socket    loop.SocketOptions // of the clients' sockets
+	AccessLog *accesslog.Log     // gets a record for each request; nil: none. Its owner closes it, after Stop
+	Combined  bool               // the records are in the combined format, not JSON
+	Logger    *slog.Logger       // nil: slog.Default
 }
 
 // An Upstream is a pool and how its servers are connected to.
@@ -39,6 +56,7 @@ type Upstream struct {
 	CheckWait       time.Duration      // how long a request waits for the first checks of a pool in which no server is ready yet; 5s
 	QueueTimeout    time.Duration      // how long a request waits in the queue of a pool in which every ready server is full; 10s
 	Host            string             // of all requests, in place of their own; ServerHost: the server's address; "": their own
+	SendProxy       proxyproto.Version // of the header that tells servers who the client is, whose own their connections are then; 0: none
 	Socket          loop.SocketOptions // of the sockets to servers; the Source is the server's
 
 	KeepNone bool          // no connection is used for a second request
@@ -63,6 +81,9 @@ func (o *Options) complete() error {
 	d := defaults{listener: o.Name}
 	fill(&d, "idle_timeout", &o.IdleTimeout, 60*time.Second)
 	fill(&d, "header_timeout", &o.HeaderTimeout, 30*time.Second)
+	fill(&d, "max_connections", &o.MaxConnections, 0)
+	fill(&d, "max_connections_per_client", &o.MaxPerClient, 0)
+	fill(&d, "accept_proxy timeout", &o.AcceptProxyTimeout, 5*time.Second)
 	fill(&d, "min_body_rate", &o.MinBodyRate, 0)
 	fill(&d, "max_header_bytes", &o.MaxHeaderBytes, 16<<10)
 	fill(&d, "max_headers", &o.MaxHeaders, 256)

@@ -45,6 +45,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fulcrum/limit"
 	"fulcrum/loop"
 	"fulcrum/pool"
 )
@@ -55,15 +56,18 @@ const drainGrace = 500 * time.Millisecond
 // A Proxy is one http listener and the connections on both its sides. Its
 // methods may be called from any goroutine.
 type Proxy struct {
-	o        Options
-	address  net.Addr
-	workers  []*worker
-	draining atomic.Bool
-	stopped  sync.Once
-	stopErr  error
+	o          Options
+	address    net.Addr
+	workers    []*worker
+	gate       *limit.Gate
+	perClient  *limit.Clients
+	sendsProxy bool // some servers are told by a PROXY header who the client is
+	draining   atomic.Bool
+	stopped    sync.Once
+	stopErr    error
 
 	mu      sync.Mutex
-	sockets []int // one for each worker, until Start or Stop; guarded by mu
+	sockets []int // one for each worker, until Start or Stop; guarded by mu, as the workers' counts are against all but their loops
 }
 
 // New binds the listener's address. Clients queue in the kernel until Start. Every
@@ -72,11 +76,14 @@ func New(o Options) (*Proxy, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	sockets, address, err := loop.Bind(o.Address, len(o.Loops), loop.SocketOptions{})
+	sockets, address, err := loop.Bind(o.Address, len(o.Loops), o.Socket)
 	if err != nil {
 		return nil, err
 	}
-	p := &Proxy{o: o, address: address, sockets: sockets}
+	p := &Proxy{
+		o: o, address: address, sockets: sockets,
+		gate: limit.NewGate(o.MaxConnections), perClient: limit.NewClients(o.MaxPerClient), sendsProxy: o.Default.SendProxy != 0,
+	}
 	for _, lp := range o.Loops {
 		p.workers = append(p.workers, newWorker(p, lp))
 	}

@@ -19,20 +19,22 @@ const (
 	lingers         // so it is, and something is left unread
 )
 
-// A failure is what a client is told when no server's answer can be passed on.
+// A failure is what a client is told when no server's answer can be passed on, and
+// what that is called.
 type failure struct {
 	code   int
 	reason string
+	ended  Ending
 }
 
 var (
-	bodyTooLarge = failure{413, "the body of the request is too large"}
-	noResources  = failure{503, "no more connections can be opened"}
+	bodyTooLarge = failure{413, "the body of the request is too large", BodyTooLarge}
+	noResources  = failure{503, "no more connections can be opened", NoResources}
 )
 
 // refuseHead answers a head that cannot be served.
 func (c *client) refuseHead(err error) {
-	f := failure{400, err.Error()}
+	f := failure{400, err.Error(), RefusedHead}
 	switch {
 	case errors.Is(err, errTargetTooLong):
 		f.code = 414
@@ -42,14 +44,21 @@ func (c *client) refuseHead(err error) {
 		f.code = 505
 	}
 	if c.x != nil {
-		c.x.req.parsed.Reset() // nothing in it is to be relied on
+		c.x.req.distrust()
 	}
 	c.refuse(f, true)
 	c.settle(lingers)
 }
 
-// refuse sends a failure, as the last answer or not.
+// refuse sends a failure, as the last answer or not, which is the end of the
+// request if there is one.
 func (c *client) refuse(f failure, last bool) {
+	if c.x != nil {
+		c.x.status = f.code
+		c.x.finish(f.ended)
+	} else {
+		c.finish(f)
+	}
 	out := append(c.w.out[:0], "HTTP/1.1 "...)
 	out = strconv.AppendInt(out, int64(f.code), 10)
 	out = append(out, ' ')
@@ -85,20 +94,24 @@ func (x *exchange) fail(f failure) {
 	}
 }
 
-// unavailable tells why no server could be had; last is the error of the last
-// connection tried, if any.
-func unavailable(err, last error) failure {
+// unavailable tells why no server could be had.
+func (x *exchange) unavailable(err error) failure {
+	last, queues := x.last, x.to.QueueTimeout > 0
 	switch {
-	case err == pool.ErrFull, err == pool.ErrQueueFull:
-		return failure{503, "every server is busy"}
+	case err == pool.ErrFull:
+		return failure{503, "every server is busy", QueueTimeout}
+	case err == pool.ErrQueueFull && queues:
+		return failure{503, "every server is busy", QueueFull}
+	case err == pool.ErrQueueFull:
+		return failure{503, "every server is busy", AllFull}
 	case last == nil:
-		return failure{503, "no server is ready"}
+		return failure{503, "no server is ready", NoneReady}
 	case errors.Is(last, unix.EADDRNOTAVAIL):
 		return noResources
 	case isTimeout(last):
-		return failure{504, "no server could be connected to in time"}
+		return failure{504, "no server could be connected to in time", ConnectFailed}
 	}
-	return failure{502, "no server could be connected to"}
+	return failure{502, "no server could be connected to", ConnectFailed}
 }
 
 func isTimeout(err error) bool {

@@ -1,6 +1,7 @@
 package httpproxy
 
 import (
+	"bytes"
 	"net/netip"
 	"strconv"
 )
@@ -21,7 +22,7 @@ func (r *request) append(dst []byte, o *onward) []byte {
 	dst = append(dst, r.parsed.Method()...)
 	dst = append(dst, ' ')
 	prefix, rest := o.cut(r.target)
-	if len(rest) == 0 || len(prefix) > 0 && rest[0] != '/' {
+	if len(prefix) > 0 {
 		dst = append(dst, '/')
 	}
 	dst = append(dst, rest...)
@@ -45,11 +46,15 @@ func (r *request) append(dst []byte, o *onward) []byte {
 	return r.appendConnection(dst)
 }
 
-// cut splits a target into what is taken off its front and what is left, which
-// may need a "/" before it.
+// cut splits a target into what is taken off its front and what is left, but for
+// what would make that look as if it began with a host: to some servers "//" and
+// "/\" do.
 func (o *onward) cut(target []byte) (prefix, rest []byte) {
 	n := min(o.covered, len(target))
-	return target[:n], target[n:]
+	if n == 0 {
+		return nil, target
+	}
+	return target[:n], bytes.TrimLeft(target[n:], `/\`)
 }
 
 // appendConnection writes the fields of a request that are about this connection,

@@ -2,6 +2,7 @@ package httpproxy
 
 import (
 	"bytes"
+	"time"
 
 	"fulcrum/pool"
 	"fulcrum/relay"
@@ -13,6 +14,8 @@ type tunnel struct {
 	u     *upstream
 	pair  relay.Pair
 	lease pool.Lease
+	trace trace
+	entry *entry // of the request; nil: there is no access log
 }
 
 // upgrade passes a 101 on and then whatever comes, beginning with what was already
@@ -21,14 +24,18 @@ func (x *exchange) upgrade(early []byte) {
 	c, u := x.c, x.u
 	client, server, ok := sockets(c.conn, u.conn)
 	if !x.req.upgrades || !bytes.EqualFold(x.ans.upgrade, x.req.upgrade) || !x.ans.wantsUpgrade || !ok {
-		x.failed(errSyntax)
+		x.failed(errSyntax, BadAnswer)
 		return
 	}
+	x.answered()
 	out := x.ans.appendInterim(x.w.out[:0])
 	x.w.send(c.conn, append(out, early...))
 	u.conn.Send(c.in)
 	sent := len(c.in)
-	t := &tunnel{c: c, u: u, lease: x.lease}
+	t := &tunnel{c: c, u: u, lease: x.lease, trace: x.trace}
+	if x.w.p.o.AccessLog != nil {
+		t.entry = x.entry(Upgraded).clone()
+	}
 	t.pair.Client, t.pair.Upstream = client, server
 	x.lease = pool.Lease{}
 	x.u, u.x = nil, nil
@@ -46,11 +53,29 @@ func (x *exchange) upgrade(early []byte) {
 func (t *tunnel) Answered(*relay.Pair) {}
 
 // Relayed: both connections are closed.
-func (t *tunnel) Relayed(*relay.Pair, relay.Cause) { t.c.close() }
+func (t *tunnel) Relayed(_ *relay.Pair, cause relay.Cause) {
+	ended := Upgraded
+	switch cause {
+	case relay.Idle, relay.HalfClosedIdle:
+		ended = Idle
+	case relay.Panicked:
+		ended = InternalError
+	}
+	t.c.close(ended)
+}
 
 // end is the tunnel's part of closing its client.
-func (t *tunnel) end() {
+func (t *tunnel) end(ended Ending) {
 	t.c.tunnel, t.u.tunnel = nil, nil
 	t.u.drop()
 	t.lease.Release(pool.Served)
+	received, sent := t.pair.Moved()
+	for _, c := range [...]*counts{t.trace.route, t.trace.server} {
+		c.end(ended, received, sent)
+	}
+	if e := t.entry; e != nil {
+		e.time, e.total, e.ended = time.Now(), t.c.w.loop.Now()-t.trace.began, ended
+		e.received, e.sent = received, sent
+		t.c.w.log(e)
+	}
 }

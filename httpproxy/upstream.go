@@ -28,6 +28,7 @@ type upstream struct {
 	set    *serverSet
 	conn   transport
 	to     net.Addr  // what it leads to
+	owner  *client   // who alone may use it; nil: anybody
 	x      *exchange // nil: idle, or the end of a tunnel
 	in     []byte    // the beginning of a head; nil mostly
 	alarm  alarm
@@ -48,30 +49,34 @@ type serverSet struct {
 	to     *Upstream
 	server *pool.Server
 	all    *upstream   // they are linked
-	idle   []*upstream // the latest put back is last
+	idle   []*upstream // those that anybody may use; the latest put back is last
 
 	forgotten bool // nothing is kept until the server is used again
 }
 
-// takeIdle returns a kept connection that is not older than age and leads where
-// the server does now, or nil. One that was put back in this very turn is left
-// alone: what has come in behind its answer may not have been told yet.
-func (w *worker) takeIdle(s *pool.Server, age time.Duration) *upstream {
+// takeIdle returns a kept connection, of that owner, that is not older than age and
+// leads where the server does now, or nil. One that was put back in this very turn
+// is left alone: what has come in behind its answer may not have been told yet.
+func (w *worker) takeIdle(s *pool.Server, age time.Duration, owner *client) *upstream {
 	set := w.servers[s]
 	if set == nil {
 		return nil
 	}
-	for i := len(set.idle) - 1; i >= 0; i-- {
-		u := set.idle[i]
+	shelf := &set.idle
+	if owner != nil {
+		shelf = &owner.kept
+	}
+	for i := len(*shelf) - 1; i >= 0; i-- {
+		u := (*shelf)[i]
 		kept := w.loop.Now() - u.keptAt
 		switch {
-		case kept == 0:
+		case kept == 0, u.set != set:
 		case kept >= age:
 			return nil
 		case u.to != s.Resolved():
 			u.drop()
 		default:
-			set.idle = slices.Delete(set.idle, i, i+1)
+			*shelf = slices.Delete(*shelf, i, i+1)
 			u.reused, u.answered = true, false
 			return u
 		}
@@ -79,9 +84,17 @@ func (w *worker) takeIdle(s *pool.Server, age time.Duration) *upstream {
 	return nil
 }
 
+// shelf is where the connection is when it is idle.
+func (u *upstream) shelf() *[]*upstream {
+	if u.owner != nil {
+		return &u.owner.kept
+	}
+	return &u.set.idle
+}
+
 // dial begins a new connection for an exchange. After an error nothing follows.
 func (w *worker) dial(s *pool.Server, x *exchange) (*upstream, error) {
-	u := &upstream{w: w, to: s.Resolved(), x: x, connecting: true, born: w.loop.Now()}
+	u := &upstream{w: w, to: s.Resolved(), x: x, owner: x.owner(), connecting: true, born: w.loop.Now()}
 	if u.to == nil {
 		return nil, errNotResolved
 	}
@@ -116,13 +129,14 @@ func (u *upstream) put(patience time.Duration) {
 	if patience > 0 {
 		keepFor = min(keepFor, patience-beforeEnd)
 	}
-	if u.set.forgotten || u.w.retiring || to.KeepNone || keepFor <= 0 || len(u.set.idle) >= to.MaxIdle {
+	if u.set.forgotten || u.w.retiring || to.KeepNone || keepFor <= 0 || len(*u.shelf()) >= to.MaxIdle {
 		u.drop()
 		return
 	}
 	u.in = u.w.keep(u.in, nil)
 	u.alarm.start(u.conn, u.keptAt, keepFor)
-	u.set.idle = append(u.set.idle, u)
+	shelf := u.shelf()
+	*shelf = append(*shelf, u)
 }
 
 // drop closes the connection, whatever it is at, and takes it from its exchange.
@@ -138,14 +152,15 @@ func (u *upstream) drop() {
 	u.conn.Close()
 	u.conn.Recycle()
 	u.conn = closedTransport{}
+	shelf := u.shelf()
+	if i := slices.Index(*shelf, u); i >= 0 {
+		*shelf = slices.Delete(*shelf, i, i+1)
+	}
 	u.set.remove(u)
 	u.set = nil
 }
 
 func (set *serverSet) remove(u *upstream) {
-	if i := slices.Index(set.idle, u); i >= 0 {
-		set.idle = slices.Delete(set.idle, i, i+1)
-	}
 	if u.prev != nil {
 		u.prev.next = u.next
 	} else {
@@ -161,8 +176,12 @@ func (set *serverSet) remove(u *upstream) {
 }
 
 func (set *serverSet) dropIdle() {
-	for len(set.idle) > 0 {
-		set.idle[len(set.idle)-1].drop()
+	for u := set.all; u != nil; {
+		next := u.next
+		if u.x == nil && u.tunnel == nil {
+			u.drop()
+		}
+		u = next
 	}
 }
 
@@ -176,6 +195,7 @@ func (u *upstream) Connected(_ *loop.Conn, err error) {
 		u.drop()
 		x.connectFailed(err)
 	} else {
+		x.connected(u.w.loop.Now() - u.born)
 		x.send()
 		u.conn.Resume()
 	}
@@ -240,6 +260,7 @@ func (u *upstream) Spliced(_ *loop.Conn, n int) {
 	u.w.serving = x.c
 	x.heard = u.w.loop.Now()
 	x.down.spliced(n)
+	x.delivered += int64(n)
 	x.body(u.w.out[:0], nil, n)
 }
 
@@ -287,7 +308,7 @@ func (w *worker) closeServer(s *pool.Server) {
 func (u *upstream) closeNow() {
 	switch x := u.x; {
 	case u.tunnel != nil:
-		u.tunnel.c.close()
+		u.tunnel.c.close(Drained)
 	case x == nil:
 		u.drop()
 	case u.connecting:
@@ -298,7 +319,7 @@ func (u *upstream) closeNow() {
 		c.proceed()
 	default:
 		u.w.serving = x.c
-		x.failed(errClosed)
+		x.failed(errClosed, Drained)
 	}
 }
 
@@ -308,13 +329,14 @@ func (w *worker) forget(s *pool.Server) {
 		set.forgotten = true
 		set.dropIdle()
 	}
+	w.forgetCounts(s)
 }
 
 // panicked closes the client that the handler which panicked was at work for.
 func (w *worker) panicked() {
 	if c := w.serving; c != nil {
 		w.serving = nil
-		c.close()
+		c.close(InternalError)
 	}
 }
 

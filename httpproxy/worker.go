@@ -1,6 +1,8 @@
 package httpproxy
 
 import (
+	"sync/atomic"
+
 	"fulcrum/loop"
 	"fulcrum/pool"
 	"fulcrum/relay"
@@ -31,6 +33,14 @@ type worker struct {
 	parser  *parser
 	out     []byte  // what is about to be sent
 	serving *client // whose part the running handler is, should it panic
+	entry   entry
+	onward  onward
+	line    []byte
+
+	ways             []way  // the routes', and last that of requests that no route is for
+	nowhere          counts // of what was refused before its way was known
+	accepted, closed atomic.Int64
+	counts           map[*pool.Server]*counts // the loop reads; it writes, and others read, under p.mu
 
 	spare   []*exchange
 	buffers [][]byte
@@ -39,7 +49,10 @@ type worker struct {
 }
 
 func newWorker(p *Proxy, lp *loop.Loop) *worker {
-	w := &worker{p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), parser: newParser(p.o.MaxHeaderBytes, p.o.MaxHeaders)}
+	w := &worker{
+		p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), parser: newParser(p.o.MaxHeaderBytes, p.o.MaxHeaders),
+		ways: []way{{to: p.o.Default}}, counts: map[*pool.Server]*counts{},
+	}
 	w.tunnels = relay.Options{Idle: p.o.IdleTimeout, Moved: &w.relayed}
 	return w
 }
@@ -51,19 +64,40 @@ func (w *worker) listen(socket int) {
 	}
 }
 
-// Admit lets every client in: those who are too many are told so.
-func (w *worker) Admit() bool { return true }
+// Admit takes a place for a connection that is about to be accepted, or leaves
+// clients in the kernel's queue until one is free.
+func (w *worker) Admit() bool {
+	if w.p.gate.Enter(w) {
+		return true
+	}
+	w.port.Pause()
+	return false
+}
 
-// Unadmit has nothing to take back.
-func (w *worker) Unadmit() {}
+// Unadmit gives a place back.
+func (w *worker) Unadmit() { w.p.gate.Leave() }
 
-// Accepted begins to serve a client, or refuses it when there are too many.
+// Wake tells, from any loop, that a place has become free.
+func (w *worker) Wake() bool { return w.loop.Post(w.resume) }
+
+// resume goes on accepting, or lets another worker if there is nothing to accept.
+func (w *worker) resume() {
+	if w.port != nil {
+		w.port.Resume()
+		if w.port.Waiting() {
+			return
+		}
+	}
+	w.p.gate.WakeNext()
+}
+
+// Accepted begins to serve a client.
 func (w *worker) Accepted(conn *loop.Conn) {
-	c := &client{w: w, conn: conn, ip: conn.RemoteAddr().Addr().Unmap().WithZone("")}
+	w.accepted.Add(1)
+	c := &client{w: w, conn: conn, stage: introducing}
 	conn.SetHandler(c)
 	w.add(c)
-	conn.Resume()
-	c.alarm.start(conn, w.loop.Now(), w.p.patience(w.p.o.HeaderTimeout))
+	c.identify(conn)
 }
 
 // Stopped: nothing more will be accepted.
@@ -98,7 +132,7 @@ func (w *worker) stopNow() {
 	}
 	for w.clients != nil {
 		w.cut++
-		w.clients.close()
+		w.clients.close(Drained)
 	}
 	w.finish()
 }
@@ -120,6 +154,8 @@ func (w *worker) remove(c *client) {
 		c.next.prev = c.prev
 	}
 	c.next, c.prev = nil, nil
+	w.closed.Add(1)
+	w.Unadmit()
 	w.finish()
 }
 
@@ -143,7 +179,9 @@ func (w *worker) finish() {
 func (w *worker) takeExchange(c *client) *exchange {
 	n := len(w.spare)
 	if n == 0 {
-		return &exchange{w: w, progress: progress{c: c}}
+		x := &exchange{w: w, progress: blank}
+		x.c = c
+		return x
 	}
 	x := w.spare[n-1]
 	w.spare = w.spare[:n-1]
@@ -158,7 +196,7 @@ func (w *worker) giveExchange(x *exchange) {
 	if x.replay = x.replay[:0]; cap(x.replay) > maxSpareHead {
 		x.replay = nil
 	}
-	x.progress = progress{}
+	x.progress = blank
 	w.spare = append(w.spare, x)
 }
 

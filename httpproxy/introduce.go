@@ -1,0 +1,80 @@
+package httpproxy
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+
+	"fulcrum/loop"
+	"fulcrum/proxyproto"
+)
+
+// identify asks the kernel who the client is, at once: of one that has reset the
+// connection it cannot tell later, and what such a client sent must not reach a
+// server under nobody's name. It may be for a PROXY header to say.
+func (c *client) identify(conn *loop.Conn) {
+	p := c.w.p
+	c.address = conn.RemoteAddr()
+	if _, unix := p.address.(*net.UnixAddr); !unix && !c.address.IsValid() {
+		c.close(ClientReset)
+		return
+	}
+	if p.sendsProxy {
+		c.destination = conn.LocalAddr()
+	}
+	conn.Resume()
+	if contains(p.o.AcceptProxy, c.address.Addr()) {
+		c.alarm.start(conn, c.w.loop.Now(), p.o.AcceptProxyTimeout)
+		return
+	}
+	c.identified()
+}
+
+// introduce takes the PROXY header, if it is there as a whole.
+func (c *client) introduce(b []byte) (used int) {
+	h, n, err := proxyproto.Parse(b)
+	switch {
+	case errors.Is(err, proxyproto.ErrIncomplete):
+		return 0
+	case err != nil:
+		c.unintroduced()
+		return len(b)
+	}
+	if !h.Local && h.Source.IsValid() && h.Destination.IsValid() {
+		c.address, c.destination = h.Source, h.Destination
+	}
+	c.identified()
+	return n
+}
+
+// unintroduced closes a client that did not begin with a PROXY header. It is told
+// nothing: who does not know that it has to say one does not speak HTTP here.
+func (c *client) unintroduced() {
+	c.finish(failure{ended: BadHeader})
+	c.close(BadHeader)
+}
+
+// identified goes on, once it is known who the client is.
+func (c *client) identified() {
+	p := c.w.p
+	c.stage = reading
+	if c.address.IsValid() {
+		c.limited = p.perClient.Enter(c.address.Addr())
+		if !c.limited {
+			c.refuse(failure{429, "too many connections from this address", ClientLimit}, true)
+			c.linger()
+			return
+		}
+	}
+	c.trusted = p.o.Forwarded == ForwardedAppend || contains(p.o.Trusted, c.address.Addr())
+	c.alarm.start(c.conn, c.w.loop.Now(), p.patience(p.o.HeaderTimeout))
+}
+
+func contains(networks []netip.Prefix, a netip.Addr) bool {
+	for _, n := range networks {
+		if n.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
