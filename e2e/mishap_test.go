@@ -67,7 +67,7 @@ func mishaps() (all []*mishap) {
 // replayed: what may be sent twice is, if the connection was a kept one and
 // nothing was heard from it.
 func (m *mishap) replayed() bool {
-	return m.kept && m.says == "" && m.body == "" && m.way != "hangs"
+	return m.kept && m.again && m.says == "" && m.way != "hangs"
 }
 
 // met says which of the requests meets the mishap.
