@@ -115,7 +115,13 @@ func (l *left) play(w *world, address string) error {
 	if _, err := io.WriteString(conn, l.says); err != nil {
 		return err
 	}
-	w.awaitOrEnd(l.given)
+	select {
+	case <-l.given:
+	case err := <-l.saw:
+		return err
+	case <-w.ctx.Done():
+		return errors.New("at the deadline the server's part has not begun")
+	}
 	if l.reads != nil {
 		if err := l.reads(bufio.NewReader(conn)); err != nil {
 			return err

@@ -38,8 +38,8 @@ func someNoise(size int) []byte {
 	return b
 }
 
-// silent are the stages before a server's answer, and broken those within it, all
-// for requests that were taken whole.
+// silent are the stages before the head of an answer has come, halfway those within
+// a request's body, and broken those from the head of an answer on.
 var (
 	silent = []stage{
 		{name: "before reading", takes: takeNothing},
