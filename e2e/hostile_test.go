@@ -115,7 +115,7 @@ func TestHostileRequests(t *testing.T) {
 	families := map[string][]attack{
 		"framing-alone": framingAlone(post, served("POST /a", "0123456789"), badHead), "framing-twice": framingTwice(post, badHead),
 		"lengths": lengths(), "codings": codings(),
-		"names": names(), "start-lines": startLines(), "start-line-bytes": startLineBytes(), "targets": targets(), "hosts": hosts(),
+		"names": names(), "underscored": underscored(), "start-lines": startLines(), "start-line-bytes": startLineBytes(), "targets": targets(), "hosts": hosts(),
 		"lines": lines(), "connection": connectionOptions(), "bodies": bodies(), "chunks": chunks(), "chunk-bytes": chunkBytes(post(coded), served("POST /a", "hello"), badBody),
 		"trailers": trailers(), "sizes": sizes(),
 	}

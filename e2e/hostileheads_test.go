@@ -130,3 +130,13 @@ func names() (all []attack) {
 	}
 	return all
 }
+
+// underscored are names that programs which make variables of fields, as CGI does,
+// cannot tell from those of fields that frame.
+func underscored() (all []attack) {
+	for _, line := range []string{"Content_Length: 5", "content_length: 5", "CONTENT_LENGTH: 5", "Transfer_Encoding: chunked", "transfer_encoding: chunked", "Content.Length: 5", "Content~Length: 5",
+		"Content^Length: 5", "Content!Length: 5", "Content+Length: 5", "Content%Length: 5", "Transfer.Encoding: chunked", "Transfer~Encoding: chunked", "Transfer+Encoding: chunked"} {
+		all = append(all, attack{line, get(line), badHead})
+	}
+	return all
+}

@@ -113,7 +113,7 @@ func hosts() (all []attack) {
 		all = append(all, a)
 	}
 	for _, v := range []string{"", "h, other", "h,other", "h other", "h\tother", "h/a", "/h", "h\\other", "h@other", "user@h", "user:x@h", "@", "h:", ":80", ":", "h:80:80", "h:x", "h:80x", "h:-80", "h:+80", "h:8 0", "h :80", "h: 80", "http://h", "//h", "h?a", "h#a",
-		"[", "]", "[]", "[::1", "::1", "::1]", "[::1]x", "[::1]:x", "[::1]80", "[h]", "[::1]@other", "x[::1]", "[::g]", "[:::]", "[1::2::3]", "h\"", "\"h\"", "<h>", "h|other", "h^", "h`", "{h}", "\u212a", "h\u3002other", "h\xff"} {
+		"[", "]", "[]", "[::1", "::1", "::1]", "[::1]x", "[::1]:x", "[::1]80", "[h]", "[::1]@other", "x[::1]", "[::g]", "[:::]", "[1::2::3]", "[::1%]", "[::1%eth0 other]", "[::1% other]", "[::1%25@other]", "[::1%/a]", "[::1%,other]", "[::1%eth0]", "[1.2.3.4]", "h\"", "\"h\"", "<h>", "h|other", "h^", "h`", "{h}", "\u212a", "h\u3002other", "h\xff"} {
 		want := badHead
 		if v == "h:" { // RFC 3986, section 3.2.3: as if there were none
 			want = served("GET /a", "")
