@@ -232,10 +232,10 @@ func (x *exchange) failed(err error, ended Ending) {
 		return
 	}
 	x.w.p.o.Logger.Debug("no whole answer", "server", server.Address(), "error", err)
-	f, outcome := failure{502, "the server gave no valid answer", ended}, pool.AnswerFailed
+	f, outcome := failure{code: 502, reason: "the server gave no valid answer", ended: ended}, pool.AnswerFailed
 	switch ended {
 	case AnswerTimeout:
-		f = failure{504, "the server did not answer in time", ended}
+		f = failure{code: 504, reason: "the server did not answer in time", ended: ended}
 	case Drained:
 		f.reason, outcome = "the server was taken out of service", pool.Served
 	}

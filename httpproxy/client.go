@@ -193,7 +193,7 @@ func (c *client) begin(head []byte) {
 		return
 	}
 	if x.req.parsed.IsConnect() {
-		c.refuse(failure{501, "CONNECT is not supported", RefusedHead}, true)
+		c.refuse(failure{code: 501, reason: "CONNECT is not supported", ended: RefusedHead}, true)
 		c.settle(lingers)
 		return
 	}
@@ -207,8 +207,7 @@ func (c *client) begin(head []byte) {
 		return
 	}
 	x.up.begin(length)
-	x.enter(&c.w.ways[len(c.w.ways)-1])
-	x.acquire()
+	x.find()
 }
 
 // settle goes on after a request, which the exchange is done with.
@@ -369,7 +368,7 @@ func (c *client) Expired(*loop.Conn) {
 	case c.stage == reading && c.conn.Unsent() > 0:
 		c.closeSoon()
 	case c.stage == reading && c.late && !c.held:
-		c.refuse(failure{408, "the head of the request did not come in time", HeadTimeout}, true)
+		c.refuse(failure{code: 408, reason: "the head of the request did not come in time", ended: HeadTimeout}, true)
 		c.settle(lingers)
 	case c.stage != asking:
 		c.close(Idle)
@@ -378,7 +377,7 @@ func (c *client) Expired(*loop.Conn) {
 	case x.answerHeld:
 		c.close(Idle) // does not take its answer
 	case !x.up.ended():
-		x.bodyFailed(failure{408, "the body of the request did not come in time", BodyTimeout})
+		x.bodyFailed(failure{code: 408, reason: "the body of the request did not come in time", ended: BodyTimeout})
 	case c.ended && now-x.heard >= pulse:
 		c.close(ClientClosed)
 	case c.ended:

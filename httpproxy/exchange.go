@@ -300,7 +300,7 @@ func (x *exchange) upload(b []byte) (used int) {
 	for used < len(b) && !x.up.ended() {
 		piece, n, err := x.up.next(b[used:])
 		if err != nil {
-			x.bodyFailed(failure{400, "the body of the request is malformed", BadBody})
+			x.bodyFailed(failure{code: 400, reason: "the body of the request is malformed", ended: BadBody})
 			return len(b)
 		}
 		used += n

@@ -61,7 +61,7 @@ func (c *client) identified() {
 	if c.address.IsValid() {
 		c.limited = p.perClient.Enter(c.address.Addr())
 		if !c.limited {
-			c.refuse(failure{429, "too many connections from this address", ClientLimit}, true)
+			c.refuse(failure{code: 429, reason: "too many connections from this address", ended: ClientLimit}, true)
 			c.linger()
 			return
 		}

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"fulcrum/accesslog"
@@ -20,8 +21,8 @@ type Options struct {
 	Address net.Addr // a *net.TCPAddr, without an IP for every address of the machine, or a *net.UnixAddr
 	Loops   []*loop.Loop
 
-	// Default is where requests go.
-	Default *Upstream
+	Routes  []Route
+	Default *Upstream // where requests go that no route is for; nil: they are answered 404
 
 	IdleTimeout   time.Duration // of a client between two requests, within a body, or of a tunnel; 60s
 	HeaderTimeout time.Duration // for a request's head; 30s
@@ -71,7 +72,7 @@ const ServerHost = "server"
 
 // complete checks the options and fills in what was left out.
 func (o *Options) complete() error {
-	if o.Address == nil || o.Default == nil || len(o.Loops) == 0 {
+	if o.Address == nil || o.Default == nil && len(o.Routes) == 0 || len(o.Loops) == 0 {
 		return fmt.Errorf("http listener %q needs an address, somewhere for requests to go, and loops", o.Name)
 	}
 	if o.Logger == nil {
@@ -89,10 +90,16 @@ func (o *Options) complete() error {
 	fill(&d, "max_headers", &o.MaxHeaders, 256)
 	fill(&d, "max_body_bytes", &o.MaxBodyBytes, 0)
 	o.Default.complete(&d)
+	for _, r := range o.Routes {
+		r.Upstream.complete(&d)
+	}
 	return d.err
 }
 
 func (u *Upstream) complete(d *defaults) {
+	if u == nil {
+		return
+	}
 	fill(d, "connect_timeout", &u.ConnectTimeout, 5*time.Second)
 	fill(d, "response_timeout", &u.ResponseTimeout, 60*time.Second)
 	fill(d, "check wait", &u.CheckWait, 5*time.Second)
@@ -100,6 +107,13 @@ func (u *Upstream) complete(d *defaults) {
 	fill(d, "keeping time", &u.KeepFor, 30*time.Second)
 	fill(d, "max_age", &u.MaxAge, time.Hour)
 	fill(d, "max_idle", &u.MaxIdle, 256)
+}
+
+// sendsProxy reports whether some servers are told by a PROXY header who the client
+// is.
+func (o *Options) sendsProxy() bool {
+	return o.Default != nil && o.Default.SendProxy != 0 ||
+		slices.ContainsFunc(o.Routes, func(r Route) bool { return r.Upstream != nil && r.SendProxy != 0 })
 }
 
 // defaults keeps the first error of what is filled in.

@@ -45,6 +45,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"fulcrum/httpproxy/route"
 	"fulcrum/limit"
 	"fulcrum/loop"
 	"fulcrum/pool"
@@ -59,6 +60,7 @@ type Proxy struct {
 	o          Options
 	address    net.Addr
 	workers    []*worker
+	table      *route.Table // nil: there are no routes
 	gate       *limit.Gate
 	perClient  *limit.Clients
 	sendsProxy bool // some servers are told by a PROXY header who the client is
@@ -76,13 +78,17 @@ func New(o Options) (*Proxy, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
+	table, err := newTable(o.Routes)
+	if err != nil {
+		return nil, fmt.Errorf("http listener %q: %w", o.Name, err)
+	}
 	sockets, address, err := loop.Bind(o.Address, len(o.Loops), o.Socket)
 	if err != nil {
 		return nil, err
 	}
 	p := &Proxy{
 		o: o, address: address, sockets: sockets,
-		gate: limit.NewGate(o.MaxConnections), perClient: limit.NewClients(o.MaxPerClient), sendsProxy: o.Default.SendProxy != 0,
+		gate: limit.NewGate(o.MaxConnections), perClient: limit.NewClients(o.MaxPerClient), sendsProxy: o.sendsProxy(), table: table,
 	}
 	for _, lp := range o.Loops {
 		p.workers = append(p.workers, newWorker(p, lp))

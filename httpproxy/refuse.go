@@ -25,16 +25,18 @@ type failure struct {
 	code   int
 	reason string
 	ended  Ending
+
+	location []byte // of a Redirect
 }
 
 var (
-	bodyTooLarge = failure{413, "the body of the request is too large", BodyTooLarge}
-	noResources  = failure{503, "no more connections can be opened", NoResources}
+	bodyTooLarge = failure{code: 413, reason: "the body of the request is too large", ended: BodyTooLarge}
+	noResources  = failure{code: 503, reason: "no more connections can be opened", ended: NoResources}
 )
 
 // refuseHead answers a head that cannot be served.
 func (c *client) refuseHead(err error) {
-	f := failure{400, err.Error(), RefusedHead}
+	f := failure{code: 400, reason: err.Error(), ended: RefusedHead}
 	switch {
 	case errors.Is(err, errTargetTooLong):
 		f.code = 414
@@ -64,8 +66,12 @@ func (c *client) refuse(f failure, last bool) {
 	out = append(out, ' ')
 	out = append(out, fasthttp.StatusMessage(f.code)...)
 	out = append(out, "\r\nContent-Type: text/plain; charset=utf-8\r\n"...)
-	if f.code == 503 {
+	switch {
+	case f.code == 503:
 		out = append(out, "Retry-After: 1\r\n"...)
+	case f.location != nil:
+		out = appendField(out, "Location", f.location)
+		out = c.x.way.answerEdits.append(out)
 	}
 	switch {
 	case last:
@@ -99,19 +105,19 @@ func (x *exchange) unavailable(err error) failure {
 	last, queues := x.last, x.to.QueueTimeout > 0
 	switch {
 	case err == pool.ErrFull:
-		return failure{503, "every server is busy", QueueTimeout}
+		return failure{code: 503, reason: "every server is busy", ended: QueueTimeout}
 	case err == pool.ErrQueueFull && queues:
-		return failure{503, "every server is busy", QueueFull}
+		return failure{code: 503, reason: "every server is busy", ended: QueueFull}
 	case err == pool.ErrQueueFull:
-		return failure{503, "every server is busy", AllFull}
+		return failure{code: 503, reason: "every server is busy", ended: AllFull}
 	case last == nil:
-		return failure{503, "no server is ready", NoneReady}
+		return failure{code: 503, reason: "no server is ready", ended: NoneReady}
 	case errors.Is(last, unix.EADDRNOTAVAIL):
 		return noResources
 	case isTimeout(last):
-		return failure{504, "no server could be connected to in time", ConnectFailed}
+		return failure{code: 504, reason: "no server could be connected to in time", ended: ConnectFailed}
 	}
-	return failure{502, "no server could be connected to", ConnectFailed}
+	return failure{code: 502, reason: "no server could be connected to", ended: ConnectFailed}
 }
 
 func isTimeout(err error) bool {

@@ -51,7 +51,7 @@ type worker struct {
 func newWorker(p *Proxy, lp *loop.Loop) *worker {
 	w := &worker{
 		p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), parser: newParser(p.o.MaxHeaderBytes, p.o.MaxHeaders),
-		ways: []way{{to: p.o.Default}}, counts: map[*pool.Server]*counts{},
+		ways: newWays(&p.o), counts: map[*pool.Server]*counts{},
 	}
 	w.tunnels = relay.Options{Idle: p.o.IdleTimeout, Moved: &w.relayed}
 	return w
