@@ -21,7 +21,7 @@ const (
 	AllFull       // every ready server was full, and nobody may wait
 	QueueFull     // as AllFull, and as many waited as may
 	QueueTimeout  // waited for a place on a server as long as one may
-	ConnectFailed // no server that was tried could be connected to
+	ConnectFailed // no server that was tried could be connected to, or no more may be tried
 	BadHeader     // the PROXY header was missing, wrong or late
 	NoHello       // the ClientHello was wrong or late, or there was none and no default
 	UnknownName   // no route has the name that was asked for, and there is no default

@@ -38,14 +38,14 @@ func TestWhenAllRefuseTheClientIsClosed(t *testing.T) {
 	w.refusing()
 	w.refusing()
 	w.start()
-	for range 10 {
+	for range manyClients {
 		w.dial().wantClosed()
 	}
 	w.wantActive(0, 0)
-	w.wantStats(counts{Accepted: 10, Refused: 10})
+	w.wantStats(counts{Accepted: manyClients, Refused: manyClients})
 	for _, s := range w.pool.Status() {
-		if s.Total != 10 || s.Failures != 10 {
-			t.Errorf("chosen %d times and failed %d times, want 10", s.Total, s.Failures)
+		if s.Total != manyClients || s.Failures != manyClients {
+			t.Errorf("chosen %d times and failed %d times, want %d", s.Total, s.Failures, manyClients)
 		}
 	}
 }

@@ -4,8 +4,9 @@
 // A Listener has one listening socket on each loop, and a connection lives on
 // the loop that accepted it; nothing about a connection is locked or shared. A
 // server that refuses or does not answer in time is released and another one
-// tried: nothing was sent, so that is always safe. When no server is ready the
-// client is closed at once; when all are full it may wait in the pool's queue.
+// tried, as long as the pool's retries allow: nothing was sent, so that is always
+// safe. When no server is ready the client is closed at once; when all are full it
+// may wait in the pool's queue.
 //
 // What comes before that is only done where it is asked for, and costs nothing
 // elsewhere: a limit on all connections, during which clients wait in the

@@ -182,7 +182,8 @@ func (s *session) Connected(_ *loop.Conn, err error) {
 	s.pair.Start(&s.counts.relay, s, s.sendPreface())
 }
 
-// connectFailed goes on to the next server, unless the fault is this machine's.
+// connectFailed goes on to the next server, if the pool lets it and unless the fault
+// is this machine's. What the server refused, or never saw, is tried again for free.
 func (s *session) connectFailed(err error) {
 	// A want of ports, or a source that is not there, is this machine's fault but
 	// need not concern the other servers.
@@ -209,7 +210,8 @@ func (s *session) connectFailed(err error) {
 	if d.tried == nil {
 		d.tried = new(pool.Tried)
 	}
-	if !d.tried.Add(server) {
+	d.tried.Add(server)
+	if !s.to.Pool.Retry(d.tried, noPort || err == errLeft || errors.Is(err, unix.ECONNREFUSED)) {
 		s.end(ConnectFailed, err)
 		return
 	}

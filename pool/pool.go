@@ -16,6 +16,11 @@
 // Acquire gives newcomers nothing, so that nobody overtakes. Nobody waits longer
 // than its owner lets it: owners set a limit and Cancel.
 //
+// Who has tried a server in vain asks Retry whether to acquire another one: so many
+// are tried for one connection or request, and of the traffic of the last seconds
+// only a share is tried again, so that failure does not multiply the load on the
+// servers that are left.
+//
 // Readers never lock: writers rebuild an immutable snapshot of the ready
 // servers under the pool's mutex and store it whole. Package pool dials
 // nothing, starts no goroutine and knows none of its callers.
@@ -29,6 +34,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/cpu"
 )
@@ -55,19 +61,22 @@ type Pool struct {
 	algorithm string
 
 	queueLength int
+	retries     Retries
 
 	mu      sync.Mutex
 	servers []*Server // in the order they came; guarded by mu
 	waiters list.List // the queue, of *Waiter; guarded by mu
 	full    int       // how many of them wait because all are full; guarded by mu
+	budget  budget    // of retries; guarded by mu
 
 	_       cpu.CacheLinePad
 	current atomic.Pointer[snapshot]
 	queued  atomic.Int64 // how many wait; written under mu
 
-	_    cpu.CacheLinePad
-	turn atomic.Uint64 // which of several equal choices is next
-	_    cpu.CacheLinePad
+	_     cpu.CacheLinePad
+	turn  atomic.Uint64 // which of several equal choices is next
+	again atomic.Int64  // how many choices were for who had tried others before
+	_     cpu.CacheLinePad
 }
 
 // snapshot is what Acquire reads: the ready servers and the error that stands
@@ -80,10 +89,11 @@ type snapshot struct {
 // pending reports whether Acquire answers ErrUnchecked.
 func (s *snapshot) pending() bool { return len(s.candidates) == 0 && s.none == ErrUnchecked }
 
-// Options say how a pool chooses, and who may wait for it.
+// Options say how a pool chooses, who may wait for it and who may try again.
 type Options struct {
-	Algorithm   string // one of Algorithms; empty: LeastConnections
-	QueueLength int    // how many may wait when every ready server is full; 0: nobody
+	Algorithm   string   // one of Algorithms; empty: LeastConnections
+	QueueLength int      // how many may wait when every ready server is full; 0: nobody
+	Retries     *Retries // nil: as many attempts as there may be, 20 percent
 }
 
 // New returns an empty pool. An unknown algorithm is an error that lists those
@@ -98,7 +108,14 @@ func New(name string, o Options) (*Pool, error) {
 	if o.QueueLength < 0 {
 		return nil, fmt.Errorf("queue length %d is not possible; 0 means that nobody waits", o.QueueLength)
 	}
-	p := &Pool{name: name, algorithm: o.Algorithm, queueLength: o.QueueLength}
+	retries := Retries{Attempts: MaxTries - 1, Percent: 20}
+	if o.Retries != nil {
+		retries = *o.Retries
+	}
+	if err := retries.check(); err != nil {
+		return nil, err
+	}
+	p := &Pool{name: name, algorithm: o.Algorithm, queueLength: o.QueueLength, retries: retries, budget: budget{began: time.Now()}}
 	p.publishLocked()
 	return p, nil
 }
@@ -136,7 +153,7 @@ func (p *Pool) choose(now *snapshot, tried *Tried) (Lease, error) {
 	if err != nil {
 		return Lease{}, err
 	}
-	return leaseOn(server), nil
+	return leaseOn(server, tried), nil
 }
 
 // Upload adds a server, or updates the one that has the same address, ending its
@@ -194,6 +211,7 @@ func (p *Pool) RemoveDrained(server *Server) (removed bool) {
 		i := slices.Index(p.servers, server)
 		if removed = i >= 0 && server.draining; removed {
 			p.servers = slices.Delete(p.servers, i, i+1)
+			p.budget.removed += server.total.Load()
 		}
 		return removed
 	})

@@ -141,8 +141,11 @@ type Lease struct {
 }
 
 // leaseOn makes the lease of a server that was counted on.
-func leaseOn(s *Server) Lease {
+func leaseOn(s *Server, tried *Tried) Lease {
 	s.total.Add(1)
+	if !tried.empty() {
+		s.pool.again.Add(1)
+	}
 	return Lease{server: s}
 }
 

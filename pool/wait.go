@@ -135,12 +135,14 @@ func (p *Pool) handOver(s *Server) {
 	p.mu.Lock()
 	w := p.firstLocked(s)
 	given := w != nil && p.current.Load().countOn(s)
+	var lease Lease
 	if given {
 		p.leaveLocked(w)
+		lease = leaseOn(s, w.Tried)
 	}
 	p.mu.Unlock()
 	if given {
-		w.Granted(leaseOn(s), nil)
+		w.Granted(lease, nil)
 	}
 }
 
