@@ -223,7 +223,7 @@ func (x *exchange) over(err error) {
 // is sent again if its connection was a kept one that has turned out to be closed.
 func (x *exchange) failed(err error, ended Ending) {
 	u, server := x.u, x.lease.Server()
-	again := u.reused && !u.answered && ended == NoAnswer && x.replayable()
+	again := u.reused && !u.answered && ended == NoAnswer && x.replayable() && x.to.Pool.Retry(&x.tried, false)
 	x.dropUpstream()
 	if again {
 		x.c.alarm.stop()

@@ -183,17 +183,19 @@ func (x *exchange) dial() {
 func (x *exchange) connectFailed(err error) {
 	server := x.lease.Server()
 	x.w.p.o.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
-	outcome := pool.ConnectFailed
+	outcome, free := pool.ConnectFailed, errors.Is(err, unix.ECONNREFUSED)
 	switch {
 	case err == errClosed, errors.Is(err, unix.EADDRNOTAVAIL):
-		outcome = pool.Served // the operator's doing, or this machine's, which need not concern the other servers
+		outcome, free = pool.Served, true // the operator's doing, or this machine's, which need not concern the other servers
 	case loop.Exhausted(err):
 		x.lease.Release(pool.Served)
 		x.fail(noResources)
 		return
 	}
 	x.lease.Release(outcome)
-	if x.last = err; !x.tried.Add(server) {
+	x.last = err
+	x.tried.Add(server)
+	if !x.to.Pool.Retry(&x.tried, free) {
 		x.fail(x.unavailable(pool.ErrNoneReady))
 		return
 	}

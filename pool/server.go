@@ -183,13 +183,12 @@ type Tried struct {
 	n       int
 }
 
-// Add records a server and reports whether another may be tried.
-func (t *Tried) Add(s *Server) bool {
+// Add records a server, unless it is one too many.
+func (t *Tried) Add(s *Server) {
 	if t.n < MaxTries {
 		t.servers[t.n] = s
 		t.n++
 	}
-	return t.n < MaxTries
 }
 
 // Len returns how many servers were tried.

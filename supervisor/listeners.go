@@ -12,7 +12,8 @@ import (
 // listener is a tcp or http listener with its config.
 type listener struct {
 	config *config.Listener
-	tcp    *l4.Listener // nil if it is an http listener
+	tcp    *l4.Listener     // nil if it is an http listener
+	http   *httpproxy.Proxy // nil if it is a tcp listener
 	protocol
 }
 
@@ -32,7 +33,8 @@ func (r *running) newListener(c *config.Listener) (made *listener, err error) {
 		l.tcp, err = r.newTCP(c)
 		l.protocol = tcpListener{l.tcp}
 	} else {
-		l.protocol, err = r.newHTTP(c)
+		l.http, err = r.newHTTP(c)
+		l.protocol = httpListener{l.http}
 	}
 	if err != nil {
 		return nil, err
@@ -40,47 +42,32 @@ func (r *running) newListener(c *config.Listener) (made *listener, err error) {
 	return l, nil
 }
 
-func (r *running) newHTTP(c *config.Listener) (protocol, error) {
-	to, err := r.httpUpstream(c.Pool)
-	if err != nil {
-		return nil, err
+// upstreams returns what makes an upstream of a pool by its name, once for each
+// pool, so that routes to the same one share it. That of "" is nil.
+func upstreams[U any](pool func(name string) (*poolInUse, error), build func(*poolInUse) *U) func(string) (*U, error) {
+	known := make(map[string]*U)
+	return func(name string) (*U, error) {
+		if known[name] != nil || name == "" {
+			return known[name], nil
+		}
+		p, err := pool(name)
+		if err != nil {
+			return nil, err
+		}
+		known[name] = build(p)
+		return known[name], nil
 	}
-	address, err := resolveListen(c.Address)
-	if err != nil {
-		return nil, err
-	}
-	proxy, err := httpproxy.New(httpproxy.Options{
-		Name:          c.Name,
-		Address:       address,
-		Loops:         r.loops,
-		Default:       to,
-		IdleTimeout:   c.IdleTimeout,
-		HeaderTimeout: c.HeaderTimeout,
-		Logger:        r.log,
-	})
-	if err != nil {
-		return nil, err
-	}
-	return httpListener{proxy}, nil
 }
 
-func (r *running) httpUpstream(name string) (*httpproxy.Upstream, error) {
-	p, err := r.pool(name)
-	if err != nil {
-		return nil, err
+// feeds reports whether a listener sends connections or requests to a pool.
+func feeds(c *config.Listener, pool string) bool {
+	if c.Pool == pool {
+		return true
 	}
-	return &httpproxy.Upstream{
-		Pool:            p.Pool,
-		ConnectTimeout:  p.config.ConnectTimeout,
-		ResponseTimeout: p.config.ResponseTimeout,
-		CheckWait:       p.checkWait(),
-		QueueTimeout:    p.queueTimeout(),
-		Socket:          p.socket(),
-	}, nil
+	for _, route := range c.Routes {
+		if route.Pool == pool {
+			return true
+		}
+	}
+	return false
 }
-
-type httpListener struct{ *httpproxy.Proxy }
-
-func (l httpListener) Address() string          { return written(l.Addr()) }
-func (l httpListener) Stop(ctx context.Context) { l.Proxy.Stop(ctx) }
-func (l httpListener) Abandon()                 { l.Proxy.Stop(context.Background()) }

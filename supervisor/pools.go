@@ -76,7 +76,7 @@ func (r *running) preparePools() (problems []error) {
 }
 
 func (r *running) newPool(c *config.Pool) (*poolInUse, error) {
-	o := pool.Options{Algorithm: c.Algorithm}
+	o := pool.Options{Algorithm: c.Algorithm, Retries: (*pool.Retries)(c.Retries)}
 	if c.Queue != nil {
 		o.QueueLength = c.Queue.Length
 	}

@@ -25,7 +25,7 @@ func (r *running) newTCP(c *config.Listener) (*l4.Listener, error) {
 	if a := c.AcceptProxy; a != nil {
 		o.AcceptProxy, o.AcceptProxyTimeout = a.From, a.Timeout
 	}
-	if err := r.route(c, &o); err != nil {
+	if err := r.routeTCP(c, &o); err != nil {
 		return nil, err
 	}
 	var err error
@@ -38,30 +38,23 @@ func (r *running) newTCP(c *config.Listener) (*l4.Listener, error) {
 	return l4.New(o)
 }
 
-// route says which pools a listener feeds. Routes to the same pool share what
-// there is to say of it.
-func (r *running) route(c *config.Listener, o *l4.Options) (err error) {
-	known := make(map[string]*l4.Upstream)
-	upstream := func(name string) *l4.Upstream {
-		if known[name] == nil && err == nil {
-			known[name], err = r.upstream(name)
+// routeTCP says which pools a listener feeds.
+func (r *running) routeTCP(c *config.Listener, o *l4.Options) (err error) {
+	upstream := upstreams(r.pool, tcpUpstream)
+	if o.Default, err = upstream(c.Pool); err != nil {
+		return err
+	}
+	for _, from := range c.Routes {
+		route := l4.Route{SNI: from.SNI}
+		if route.Upstream, err = upstream(from.Pool); err != nil {
+			return err
 		}
-		return known[name]
+		o.Routes = append(o.Routes, route)
 	}
-	if c.Pool != "" {
-		o.Default = upstream(c.Pool)
-	}
-	for _, route := range c.Routes {
-		o.Routes = append(o.Routes, l4.Route{SNI: route.SNI, Upstream: upstream(route.Pool)})
-	}
-	return err
+	return nil
 }
 
-func (r *running) upstream(name string) (*l4.Upstream, error) {
-	p, err := r.pool(name)
-	if err != nil {
-		return nil, err
-	}
+func tcpUpstream(p *poolInUse) *l4.Upstream {
 	return &l4.Upstream{
 		Pool:           p.Pool,
 		ConnectTimeout: p.config.ConnectTimeout,
@@ -69,18 +62,5 @@ func (r *running) upstream(name string) (*l4.Upstream, error) {
 		QueueTimeout:   p.queueTimeout(),
 		SendProxy:      versionOf(p.config.SendProxy),
 		Socket:         p.socket(),
-	}, nil
-}
-
-// feeds reports whether a listener sends connections to a pool.
-func feeds(c *config.Listener, pool string) bool {
-	if c.Pool == pool {
-		return true
 	}
-	for _, route := range c.Routes {
-		if route.Pool == pool {
-			return true
-		}
-	}
-	return false
 }
