@@ -137,7 +137,7 @@ func TestLengths(t *testing.T) {
 		"trusted": {1000, func(n int) string {
 			return fill(`, "trusted": [`+join(n, func(i int) string { return fmt.Sprintf(`"10.0.%d.%d"`, i/256, i%256) })+`]`, "", "", "")
 		}, "listeners[0].trusted: 1001 of them are too many; use at most 1000"},
-		"prefix": {2048, func(n int) string { return inRoute(`"path": "/` + repeat("x", n-1) + `"`) }, "listeners[0].routes[0].path: "},
+		"prefix": {2048, func(n int) string { return inRoute(`"path": "/` + repeat("/x", n/2)[1:] + repeat("x", n%2) + `"`) }, "listeners[0].routes[0].path: "},
 		"redirect": {2048, func(n int) string {
 			return fill(`, "routes": [{"redirect": {"path": "/`+repeat("x", n-1)+`"}}]`, "", "", "")
 		}, "listeners[0].routes[0].redirect.path: "},

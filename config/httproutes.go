@@ -62,16 +62,14 @@ func routeHost(s string) (host string, ok bool) {
 
 // validPrefix reports whether s is a path that nothing but itself can stand for,
 // but for letters that are escaped in vain: RFC 3986 section 3.3, without what
-// servers may take away or take for something else. Some take ".." for itself
-// with a parameter behind it.
+// servers may take away or take for something else.
 func validPrefix(s string) bool {
 	if len(s) > maxPath || !strings.HasPrefix(s, "/") || strings.Contains(s, "//") || strings.ContainsFunc(s, func(r rune) bool {
-		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~!$&'()*+,;=:@/", r))
+		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-._~!$&'()*+,=:@/", r))
 	}) {
 		return false
 	}
 	return !slices.ContainsFunc(strings.Split(s, "/"), func(segment string) bool {
-		name, _, _ := strings.Cut(segment, ";")
-		return name == "." || name == ".."
+		return len(segment) > maxSegment || segment != "" && strings.Trim(segment, ".") == ""
 	})
 }

@@ -18,6 +18,7 @@ const (
 	maxStatus    = 32
 	maxName      = 64
 	maxPath      = 2048
+	maxSegment   = 255
 	maxNetworks  = 1000
 	maxRoutes    = 1000
 	maxSources   = 64
@@ -38,7 +39,7 @@ const (
 	accessLogForm = `"stdout", "stderr" or the path of a file`
 
 	hostForm      = `a host name in ASCII such as "www.example.com", "*.example.com" for every name below it, or an IP address, without a port`
-	prefixForm    = `a path such as "/api", up to 2048 of the characters A-Z a-z 0-9 - . _ ~ ! $ & ' ( ) * + , ; = : @ /, without "//" or dot segments`
+	prefixForm    = `a path such as "/api", up to 2048 of the characters A-Z a-z 0-9 - . _ ~ ! $ & ' ( ) * + , = : @ /, each name in it up to 255 of them and not all dots, without "//"`
 	fieldForm     = `the name of a header, 1 to 256 of the characters A-Z a-z 0-9 ! # $ % & ' * + - . ^ _ | ~ and backquote`
 	valueForm     = "up to 4096 bytes, without control characters and without blanks at either end"
 	authorityForm = `a host name or an IP address, IPv6 in brackets, with or without a port`
