@@ -9,29 +9,32 @@
 // All work is done on event loops (package loop). A worker is the listener's part
 // on one loop; a client connection, its requests and the connections to servers
 // that they use stay on the loop that accepted it, and nothing about them is
-// locked or shared. client.go is the way of a client's bytes, exchange.go that of
-// a request, answer.go that of its answer, upstream.go the connections to servers;
-// head.go and body.go know HTTP and no connection.
+// locked or shared. introduce.go is who a client is, client.go the way of its bytes,
+// way.go where a request goes, exchange.go its way there, answer.go that of its
+// answer, upstream.go the connections to servers; trace.go is what is counted and
+// recorded of it. head.go, body.go and rewrite.go know HTTP and no connection.
 //
 // What a client can rely on:
 //   - Only what RFC 9112 leaves no doubt about is forwarded; a head that could
 //     be read in two ways is answered 400. What goes out is framed anew.
 //   - Method, target, Host and the order, case and repetition of end-to-end
-//     fields arrive as they were sent. Hop-by-hop fields do not; trailers of an
-//     answer do if the client asks for them by TE. X-Forwarded-For, -Host and
-//     -Proto say what this proxy saw; what a client claims in these and in their
-//     relatives is discarded.
+//     fields arrive as they were sent, unless the operator has them changed.
+//     Hop-by-hop fields do not; trailers of an answer do if the client asks for
+//     them by TE. What is said to a server about its client is for Forwarded to
+//     say.
 //   - Bodies are streamed both ways at once, never held whole. 1xx answers are
 //     passed on, so it is the server that grants Expect: 100-continue.
 //   - A server that cannot be connected to costs nothing but time: the next one
 //     is tried. A request is sent twice only when a kept connection turns out
-//     to be closed, the method is idempotent and there is no body.
+//     to be closed, the method is idempotent and all of its body is at hand. The
+//     pool bounds how often.
 //   - An answer cut short by its server is cut short for the client too.
 //   - An upgrade (WebSocket) turns the two connections into a tunnel.
 //
-// A failure is answered in text/plain: 400, 408, 431, 501 or 505 for what the
-// client did, 503 when no server is to be had (Retry-After: 1), 502 when
-// servers refuse connections or answer nonsense, 504 when they are too slow.
+// A failure is answered in text/plain: 400, 408, 413, 414, 429, 431, 501 or 505 for
+// what the client did, 404 when no route is for it, 503 when no server is to be had
+// (Retry-After: 1), 502 when servers refuse connections or answer nonsense, 504 when
+// they are too slow.
 //
 // A client that ends its own direction is taken to have left when the server
 // has been silent for a second.
