@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"slices"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -41,47 +40,6 @@ type upstream struct {
 	answered   bool // a byte has come since it was taken
 
 	next, prev *upstream // of the same set
-}
-
-// serverSet is the connections to one server.
-type serverSet struct {
-	w      *worker
-	to     *Upstream
-	server *pool.Server
-	all    *upstream   // they are linked
-	idle   []*upstream // those that anybody may use; the latest put back is last
-
-	forgotten bool // nothing is kept until the server is used again
-}
-
-// takeIdle returns a kept connection, of that owner, that is not older than age and
-// leads where the server does now, or nil. One that was put back in this very turn
-// is left alone: what has come in behind its answer may not have been told yet.
-func (w *worker) takeIdle(s *pool.Server, age time.Duration, owner *client) *upstream {
-	set := w.servers[s]
-	if set == nil {
-		return nil
-	}
-	shelf := &set.idle
-	if owner != nil {
-		shelf = &owner.kept
-	}
-	for i := len(*shelf) - 1; i >= 0; i-- {
-		u := (*shelf)[i]
-		kept := w.loop.Now() - u.keptAt
-		switch {
-		case kept == 0, u.set != set:
-		case kept >= age:
-			return nil
-		case u.to != s.Resolved():
-			u.drop()
-		default:
-			*shelf = slices.Delete(*shelf, i, i+1)
-			u.reused, u.answered = true, false
-			return u
-		}
-	}
-	return nil
 }
 
 // shelf is where the connection is when it is idle.
@@ -158,31 +116,6 @@ func (u *upstream) drop() {
 	}
 	u.set.remove(u)
 	u.set = nil
-}
-
-func (set *serverSet) remove(u *upstream) {
-	if u.prev != nil {
-		u.prev.next = u.next
-	} else {
-		set.all = u.next
-	}
-	if u.next != nil {
-		u.next.prev = u.prev
-	}
-	u.next, u.prev = nil, nil
-	if set.all == nil {
-		delete(set.w.servers, set.server)
-	}
-}
-
-func (set *serverSet) dropIdle() {
-	for u := set.all; u != nil; {
-		next := u.next
-		if u.x == nil && u.tunnel == nil {
-			u.drop()
-		}
-		u = next
-	}
 }
 
 // Connected sends the request, or tries elsewhere.
@@ -289,21 +222,6 @@ func (u *upstream) Expired(*loop.Conn) {
 	x.over(errSlow)
 }
 
-// closeServer closes every connection to a server.
-func (w *worker) closeServer(s *pool.Server) {
-	set := w.servers[s]
-	if set == nil {
-		return
-	}
-	var all []*upstream
-	for u := set.all; u != nil; u = u.next {
-		all = append(all, u)
-	}
-	for _, u := range all {
-		u.closeNow()
-	}
-}
-
 // closeNow ends the connection's exchange or tunnel by the operator's wish.
 func (u *upstream) closeNow() {
 	switch x := u.x; {
@@ -323,28 +241,10 @@ func (u *upstream) closeNow() {
 	}
 }
 
-// forget closes the idle connections to a server and keeps none of those in use.
-func (w *worker) forget(s *pool.Server) {
-	if set := w.servers[s]; set != nil {
-		set.forgotten = true
-		set.dropIdle()
-	}
-	w.forgetCounts(s)
-}
-
 // panicked closes the client that the handler which panicked was at work for.
 func (w *worker) panicked() {
 	if c := w.serving; c != nil {
 		w.serving = nil
 		c.close(InternalError)
 	}
-}
-
-// hostOf returns the Host of a request that came without one. A path is none
-// (RFC 9110, section 7.2).
-func hostOf(s *pool.Server) string {
-	if strings.HasPrefix(s.Address(), "unix:") {
-		return "localhost"
-	}
-	return s.Address()
 }
