@@ -206,11 +206,7 @@ func (x *exchange) connectFailed(err error) {
 // replayable reports whether the request may be sent again after it might have
 // reached a server (RFC 9110, section 9.2.2): all of its body has to be at hand.
 func (x *exchange) replayable() bool {
-	switch string(x.req.parsed.Method()) {
-	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
-		return (!x.taken || len(x.replay) > 0) && !x.req.upgrades
-	}
-	return false
+	return (!x.taken || len(x.replay) > 0) && !x.req.upgrades && x.req.idempotent()
 }
 
 // send begins the request on the connection that there is now. The head goes out

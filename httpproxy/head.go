@@ -136,6 +136,15 @@ func (r *request) parse(p *parser, b []byte) error {
 	return nil
 }
 
+// idempotent reports whether it does no harm to send the request twice.
+func (r *request) idempotent() bool {
+	switch string(r.parsed.Method()) {
+	case "GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE":
+		return true
+	}
+	return false
+}
+
 // distrust forgets a head that could not be parsed.
 func (r *request) distrust() {
 	r.raw = r.raw[:0]

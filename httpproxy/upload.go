@@ -42,7 +42,7 @@ func (x *exchange) upload(b []byte) (used int) {
 	if chunked && x.up.ended() {
 		out = append(out, lastChunk...)
 	}
-	if x.up.ended() && !x.taken && len(out)-head <= maxReplay {
+	if x.up.ended() && !x.taken && len(out)-head <= maxReplay && x.req.idempotent() {
 		x.replay = append(x.replay, out[head:]...)
 	}
 	x.taken = true
