@@ -38,6 +38,14 @@ func FuzzRequestHead(f *testing.F) {
 		if r.parsed.IsConnect() {
 			return
 		}
+		if other, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(head))); err == nil {
+			if other.Method != string(r.parsed.Method()) || other.RequestURI != string(r.parsed.RequestURI()) || !strings.EqualFold(other.Host, string(r.host)) {
+				t.Fatalf("%q is %s %q for %q to another parser", head, other.Method, other.RequestURI, other.Host)
+			}
+			if want := lengthElsewhere(&r.head, 0); other.ContentLength != want {
+				t.Fatalf("%q is %d long to another parser, not %d", head, other.ContentLength, want)
+			}
+		}
 		for _, o := range []onward{{}, {claims: true, host: "other", covered: 3, edits: edits}, {off: true, edits: edits}} {
 			o.client, o.serverHost = netip.MustParseAddrPort("192.0.2.1:1"), "server:1"
 			readsTheSame(t, &r, &o)
@@ -59,11 +67,7 @@ func readsTheSame(t *testing.T, r *request, o *onward) {
 	if err != nil {
 		return // stricter about targets and hosts
 	}
-	want := max(r.length, 0)
-	if r.length == lengthChunked {
-		want = -1
-	}
-	if other.ContentLength != want {
+	if want := lengthElsewhere(&r.head, 0); other.ContentLength != want {
 		t.Fatalf("%q is %d long to another parser, not %d", out, other.ContentLength, want)
 	}
 	got := strings.Join(other.Header.Values("X-Forwarded-For"), ",")
@@ -73,6 +77,17 @@ func readsTheSame(t *testing.T, r *request, o *onward) {
 	if user := other.Header.Values("X-User"); o.edits != nil && (len(user) != 1 || user[0] != "me") {
 		t.Fatalf("%q claims to be by %q", out, user)
 	}
+}
+
+// lengthElsewhere is what net/http calls the length of a body.
+func lengthElsewhere(h *head, none int64) int64 {
+	switch h.length {
+	case lengthNone:
+		return none
+	case lengthChunked:
+		return -1
+	}
+	return h.length
 }
 
 func FuzzAnswerHead(f *testing.F) {
@@ -86,6 +101,13 @@ func FuzzAnswerHead(f *testing.F) {
 		if n == 0 || err != nil || a.parse(p, sent[:n]) != nil {
 			return
 		}
+		code := a.parsed.StatusCode()
+		hasBody := code >= 200 && code != 204 && code != 304
+		if other, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(sent[:n])), nil); err != nil || other.StatusCode != code {
+			t.Fatalf("%q is %v to another parser: %v", sent, other, err)
+		} else if want := lengthElsewhere(&a.head, -1); hasBody && other.ContentLength != want {
+			t.Fatalf("%q is %d long to another parser, not %d", sent, other.ContentLength, want)
+		}
 		out := a.appendFinal(nil, "close", a.length, false, nil)
 		if len(out) > 16<<10 {
 			return
@@ -94,14 +116,11 @@ func FuzzAnswerHead(f *testing.F) {
 			t.Fatalf("%q became %q: %v", sent, out, err)
 		}
 		other, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(out)), nil)
-		if code := a.parsed.StatusCode(); err == nil && code >= 200 && code != 204 && code != 304 {
-			want := a.length // lengthNone is -1 there too
-			if want == lengthChunked {
-				want = -1
-			}
-			if other.ContentLength != want || other.StatusCode != code || (len(other.TransferEncoding) > 0) != (a.length == lengthChunked) {
-				t.Fatalf("%q is %d long to another parser, not %d", out, other.ContentLength, want)
-			}
+		if err != nil || other.StatusCode != code {
+			t.Fatalf("%q is %v to another parser: %v", out, other, err)
+		}
+		if want := lengthElsewhere(&a.head, -1); hasBody && (other.ContentLength != want || (len(other.TransferEncoding) > 0) != (a.length == lengthChunked)) {
+			t.Fatalf("%q is %d long to another parser, not %d", out, other.ContentLength, want)
 		}
 		if again.parsed.StatusCode() != a.parsed.StatusCode() || !again.closes {
 			t.Fatalf("%q became %q", sent, out)
