@@ -77,20 +77,22 @@ func kindOfLong(name []byte) kind {
 	case n >= len(relatives) && isLike(name[:len(relatives)], relatives):
 		return kindOfClaim(name)
 	case n == 14 && isLike(name, "content-length"):
-		return kindOfFraming(name, lengthField)
+		return kindOfFraming(name, "content-length", lengthField)
 	case n == 16:
 		return kindIf(name, "proxy-connection", proxyConnectionField)
 	case n == 17 && isLike(name, "transfer-encoding"):
-		return kindOfFraming(name, codingField)
+		return kindOfFraming(name, "transfer-encoding", codingField)
 	}
 	return ordinary
 }
 
-func kindOfFraming(name []byte, k kind) kind {
-	if isAlias(name) {
-		return framingAliasField
+// kindOfFraming tells a field that frames a message from one that some servers take
+// for it.
+func kindOfFraming(name []byte, lower string, k kind) kind {
+	if is(name, lower) {
+		return k
 	}
-	return k
+	return framingAliasField
 }
 
 // kindOfClaim tells X-Forwarded-… and X-Real-IP apart.
