@@ -203,8 +203,12 @@ func TestTable(t *testing.T) {
 			{Address: "app-2.example:8080", Weight: 256, MaxConnections: 500, Active: 500, Total: 7,
 				LastCheck: &admin.Check{Reason: "connection refused", At: now.Add(-90 * time.Second), TookMS: 12}},
 			{Address: "[2001:db8::1]:80", Weight: 2, Draining: true, Healthy: true, Active: 1,
-				LastCheck: &admin.Check{Passed: true, Reason: "connected", At: now, TookMS: 1}},
-			{Address: "10.0.0.4:80", Weight: 1},
+				LastCheck: &admin.Check{Passed: true, Reason: "connected", At: now, TookMS: 1},
+				HTTP:      &admin.HTTPTraffic{}},
+			{Address: "10.0.0.4:80", Weight: 1,
+				TCP: &admin.Traffic{ToUpstream: 500, ToClient: 1000, FirstByte: admin.Durations{Count: 1, P50MS: 7, P99MS: 7}},
+				HTTP: &admin.HTTPTraffic{Received: 1000, Sent: 1000, Statuses: map[string]int64{"5xx": 42},
+					FirstByte: admin.Durations{Count: 9, P50MS: 3, P99MS: 500}}},
 		}},
 		{Name: "spare"},
 	}, now)
@@ -212,11 +216,11 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `
-POOL   SERVER              STATE        WEIGHT  ACTIVE   TOTAL  FAILURES  TO UPSTREAM  TO CLIENT  LAST CHECK
-web    10.0.0.1:80         ready        1       3        12345  2         999 B        12 MB      status 200 (0.4 ms, 1s ago)
-web    app-2.example:8080  not healthy  256     500/500  7      0         -            -          connection refused (12.0 ms, 1m30s ago)
-web    [2001:db8::1]:80    draining     2       1        0      0         -            -          connected (1.0 ms, 0s ago)
-web    10.0.0.4:80         unchecked    1       0        0      0         -            -          none yet
+POOL   SERVER              STATE        WEIGHT  ACTIVE   TOTAL  FAILURES  5XX  TO UPSTREAM  TO CLIENT  FIRST BYTE     LAST CHECK
+web    10.0.0.1:80         ready        1       3        12345  2         -    999 B        12 MB      -              status 200 (0.4 ms, 1s ago)
+web    app-2.example:8080  not healthy  256     500/500  7      0         -    -            -          -              connection refused (12.0 ms, 1m30s ago)
+web    [2001:db8::1]:80    draining     2       1        0      0         0    0 B          0 B        -              connected (1.0 ms, 0s ago)
+web    10.0.0.4:80         unchecked    1       0        0      0         42   1.5 KB       2.0 KB     3.0 ms/500 ms  none yet
 spare  (no servers)
 `
 	if got := "\n" + out.String(); got != want {

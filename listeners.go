@@ -1,10 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"text/tabwriter"
 
 	"github.com/urfave/cli/v2"
@@ -41,24 +41,80 @@ func listListeners(c *cli.Context) error {
 	return printListeners(c.App.Writer, listeners)
 }
 
-// printListeners prints the table that people read. The durations are what half
-// of the connections, and all but one in a hundred, stayed within.
+// printListeners prints the tables that people read, one for each protocol. The
+// durations are what half of the connections or requests, and all but one in a
+// hundred, stayed within.
 func printListeners(w io.Writer, listeners []admin.ListenerInfo) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "LISTENER\tPROTOCOL\tADDRESS\tPOOL\tIO\tACCEPTED\tACTIVE\tTO UPSTREAM\tTO CLIENT\tCONNECT\tFIRST BYTE\tDURATION")
+	var tcp, http []admin.ListenerInfo
 	for _, l := range listeners {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t", l.Name, l.Protocol, l.Address, fed(l))
-		if t := l.TCP; t == nil {
-			fmt.Fprintln(table, strings.Join([]string{"-", "-", "-", "-", "-", "-", "-", "-"}, "\t"))
-		} else {
-			fmt.Fprintf(table, "%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", l.IO, t.Accepted, t.Active,
-				size(t.ToUpstream), size(t.ToClient), spread(t.Connect), spread(t.FirstByte), spread(t.Duration))
+		if l.TCP != nil {
+			tcp = append(tcp, l)
 		}
+		if l.HTTP != nil {
+			http = append(http, l)
+		}
+	}
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	if len(tcp) > 0 {
+		printTCP(table, tcp)
+	}
+	if len(tcp) > 0 && len(http) > 0 {
+		fmt.Fprintln(table)
+	}
+	if len(http) > 0 {
+		printHTTP(table, http)
 	}
 	return table.Flush()
 }
 
-// fed names the pools that a listener feeds.
+func printTCP(table io.Writer, listeners []admin.ListenerInfo) {
+	fmt.Fprintln(table, "TCP LISTENER\tADDRESS\tPOOL\tACCEPTED\tACTIVE\tTO UPSTREAM\tTO CLIENT\tCONNECT\tFIRST BYTE\tDURATION")
+	for _, l := range listeners {
+		t := l.TCP
+		fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%d\t%s\t%s\t%s\t%s\t%s\n", l.Name, l.Address, fed(l), t.Accepted, t.Active,
+			size(t.ToUpstream), size(t.ToClient), spread(t.Connect), spread(t.FirstByte), spread(t.Duration))
+	}
+}
+
+// printHTTP prints each listener's routes below it: they are a part of what went
+// through it.
+func printHTTP(table io.Writer, listeners []admin.ListenerInfo) {
+	fmt.Fprintln(table, "HTTP LISTENER\tADDRESS\tPOOL\tOPEN\tREQUESTS\tACTIVE\t4XX\t5XX\tRETRIES\tRECEIVED\tSENT\tFIRST BYTE\tDURATION")
+	for _, l := range listeners {
+		open := "-"
+		if c := l.HTTP.Connections; c != nil {
+			open = strconv.FormatInt(c.Open, 10)
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\n", l.Name, l.Address, cmp.Or(l.Pool, "-"), open, requests(l.HTTP))
+		for _, r := range l.Routes {
+			fmt.Fprintf(table, "  %s%s\t\t%s\t\t%s\n", cmp.Or(r.Host, "*"), r.Path, destination(r), requests(r.HTTP))
+		}
+	}
+}
+
+// requests writes the columns that listeners and routes have in common.
+func requests(t *admin.HTTPTraffic) string {
+	if t == nil {
+		return ""
+	}
+	return fmt.Sprintf("%d\t%d\t%d\t%d\t%d\t%s\t%s\t%s\t%s", t.Requests, t.Active, t.Statuses["4xx"], t.Statuses["5xx"], t.Retries,
+		size(t.Received), size(t.Sent), spread(t.FirstByte), spread(t.Duration))
+}
+
+// destination names where the requests of a route go; "*" is what they asked for.
+func destination(r admin.Route) string {
+	to := r.Redirect
+	if to == nil {
+		return r.Pool
+	}
+	where := to.Path
+	if to.Scheme != "" || to.Host != "" {
+		where = cmp.Or(to.Scheme, "*") + "://" + cmp.Or(to.Host, "*") + to.Path
+	}
+	return strconv.Itoa(to.Status) + " " + where
+}
+
+// fed names the pools that a tcp listener feeds.
 func fed(l admin.ListenerInfo) string {
 	switch {
 	case len(l.Routes) == 0:

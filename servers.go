@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -172,7 +173,7 @@ func printJSON(w io.Writer, v any) error {
 // printServers prints the table that people read.
 func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "POOL\tSERVER\tSTATE\tWEIGHT\tACTIVE\tTOTAL\tFAILURES\tTO UPSTREAM\tTO CLIENT\tLAST CHECK")
+	fmt.Fprintln(table, "POOL\tSERVER\tSTATE\tWEIGHT\tACTIVE\tTOTAL\tFAILURES\t5XX\tTO UPSTREAM\tTO CLIENT\tFIRST BYTE\tLAST CHECK")
 	for _, p := range pools {
 		if len(p.Servers) == 0 {
 			fmt.Fprintf(table, "%s\t(no servers)\n", p.Name)
@@ -182,15 +183,30 @@ func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
 			if s.MaxConnections > 0 {
 				active += "/" + strconv.Itoa(s.MaxConnections)
 			}
-			toUpstream, toClient := "-", "-"
-			if s.TCP != nil {
-				toUpstream, toClient = size(s.TCP.ToUpstream), size(s.TCP.ToClient)
-			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\t%s\n",
-				p.Name, s.Address, state(s), s.Weight, active, s.Total, s.Failures, toUpstream, toClient, lastCheck(s.LastCheck, now))
+			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n",
+				p.Name, s.Address, state(s), s.Weight, active, s.Total, s.Failures, seen(s), lastCheck(s.LastCheck, now))
 		}
 	}
 	return table.Flush()
+}
+
+// seen writes the columns of what went to a server: its answers of the class 5xx,
+// the bytes to it and from it, and its times to the first byte. Bytes of both
+// protocols are added up; times cannot be, and are those of http if there are both.
+func seen(s admin.Server) string {
+	if s.TCP == nil && s.HTTP == nil {
+		return "-\t-\t-\t-"
+	}
+	failed, toUpstream, toClient, firstByte := "-", int64(0), int64(0), admin.Durations{}
+	if t := s.TCP; t != nil {
+		toUpstream, toClient, firstByte = t.ToUpstream, t.ToClient, t.FirstByte
+	}
+	if t := s.HTTP; t != nil {
+		failed, firstByte = strconv.FormatInt(t.Statuses["5xx"], 10), t.FirstByte
+		toUpstream += t.Received
+		toClient += t.Sent
+	}
+	return strings.Join([]string{failed, size(toUpstream), size(toClient), spread(firstByte)}, "\t")
 }
 
 // state says in a word why a server is ready, or why not.

@@ -263,14 +263,28 @@ func TestListeners(t *testing.T) {
 	w := start(t)
 	w.want("GET", "/listeners", "", 200, `{"listeners":[]}`)
 	w.fake.listeners = []ListenerInfo{
-		{Name: "web", Protocol: "http", Address: "127.0.0.1:80", Pool: "web"},
-		{Name: "tls", Protocol: "tcp", Address: "unix:/run/tls.sock", IO: "io_uring", Routes: []Route{{"*.example.com", "web"}}, TCP: &Traffic{
+		{Name: "web", Protocol: "http", Address: "127.0.0.1:80", Pool: "web", IO: "epoll", HTTP: &HTTPTraffic{
+			Connections: &Connections{5, 2}, Requests: 9, Active: 1, Endings: map[string]int64{"answered": 7, "redirected": 1},
+			Statuses: map[string]int64{"2xx": 6, "5xx": 1}, Received: 1 << 40, Sent: 7, Retries: 1, Connects: 3, Reuses: 4,
+			Connect: Durations{3, 0.25, 1.5}, FirstByte: Durations{7, 1, 2}, Duration: Durations{8, 1000, 1e7},
+		}, Routes: []Route{
+			{Host: "*.example.com", Path: "/api", Pool: "api", HTTP: &HTTPTraffic{Endings: map[string]int64{}, Statuses: map[string]int64{}}},
+			{Redirect: &Redirect{Scheme: "https", Host: "example.com", Path: "/?", Status: 301}},
+		}},
+		{Name: "tls", Protocol: "tcp", Address: "unix:/run/tls.sock", IO: "io_uring", Routes: []Route{{SNI: "*.example.com", Pool: "web"}}, TCP: &Traffic{
 			Accepted: 5, Active: 1, ToUpstream: 1 << 40, ToClient: 7, Ends: map[string]int64{"idle": 1, "client closed": 3},
 			Connect: Durations{4, 0.25, 1.5}, FirstByte: Durations{3, 1, 2}, Duration: Durations{4, 1000, 1e7},
 		}},
 	}
+	const none = `{"count":0,"p50_ms":0,"p99_ms":0}`
 	w.want("GET", "/listeners", "", 200, `{"listeners":[`+
-		`{"name":"web","protocol":"http","address":"127.0.0.1:80","pool":"web"},`+
+		`{"name":"web","protocol":"http","address":"127.0.0.1:80","pool":"web","routes":[`+
+		`{"host":"*.example.com","path":"/api","pool":"api","http":{"requests":0,"active":0,"endings":{},"statuses":{},"bytes_received":0,"bytes_sent":0,`+
+		`"retries":0,"connects":0,"reuses":0,"connect":`+none+`,"first_byte":`+none+`,"duration":`+none+`}},`+
+		`{"redirect":{"scheme":"https","host":"example.com","path":"/?","status":301}}],"io":"epoll","http":{`+
+		`"connections":{"accepted":5,"open":2},"requests":9,"active":1,"endings":{"answered":7,"redirected":1},"statuses":{"2xx":6,"5xx":1},`+
+		`"bytes_received":1099511627776,"bytes_sent":7,"retries":1,"connects":3,"reuses":4,`+
+		`"connect":{"count":3,"p50_ms":0.25,"p99_ms":1.5},"first_byte":{"count":7,"p50_ms":1,"p99_ms":2},"duration":{"count":8,"p50_ms":1000,"p99_ms":10000000}}},`+
 		`{"name":"tls","protocol":"tcp","address":"unix:/run/tls.sock","pool":"","routes":[{"sni":"*.example.com","pool":"web"}],"io":"io_uring","tcp":{`+
 		`"accepted":5,"active":1,"bytes_to_upstream":1099511627776,"bytes_to_client":7,"ends":{"client closed":3,"idle":1},`+
 		`"connect":{"count":4,"p50_ms":0.25,"p99_ms":1.5},"first_byte":{"count":3,"p50_ms":1,"p99_ms":2},"duration":{"count":4,"p50_ms":1000,"p99_ms":10000000}}}]}`)

@@ -95,8 +95,10 @@ type Server struct {
 	Failures       int64  `json:"failures"`
 	LastCheck      *Check `json:"last_check"` // nil before the first check
 
-	// TCP is what tcp listeners saw of the server; nil if none feeds its pool.
-	TCP *Traffic `json:"tcp,omitempty"`
+	// What listeners of either protocol saw of the server, all of them together;
+	// nil if none feeds its pool.
+	TCP  *Traffic     `json:"tcp,omitempty"`
+	HTTP *HTTPTraffic `json:"http,omitempty"`
 }
 
 // A Check is the result of one health check.
@@ -114,19 +116,34 @@ type ListenersAnswer struct {
 
 // A ListenerInfo is a listener as GET /listeners shows it.
 type ListenerInfo struct {
-	Name     string   `json:"name"`
-	Protocol string   `json:"protocol"`
-	Address  string   `json:"address"`          // as bound: with the port that was picked for port 0
-	Pool     string   `json:"pool"`             // "": a client that no route is for is refused
-	Routes   []Route  `json:"routes,omitempty"` // tcp only
-	IO       string   `json:"io,omitempty"`     // tcp only: how its event loops wait
-	TCP      *Traffic `json:"tcp,omitempty"`    // tcp only
+	Name     string       `json:"name"`
+	Protocol string       `json:"protocol"`
+	Address  string       `json:"address"` // as bound: with the port that was picked for port 0
+	Pool     string       `json:"pool"`    // "": what no route is for is refused
+	Routes   []Route      `json:"routes,omitempty"`
+	IO       string       `json:"io"`             // how its event loops wait
+	TCP      *Traffic     `json:"tcp,omitempty"`  // nil if it is an http listener
+	HTTP     *HTTPTraffic `json:"http,omitempty"` // nil if it is a tcp listener
 }
 
-// A Route sends the clients that ask for a TLS server name to a pool.
+// A Route sends the clients that ask for a TLS server name, or the requests for
+// a host and path, to a pool or elsewhere.
 type Route struct {
-	SNI  string `json:"sni"`
-	Pool string `json:"pool"`
+	SNI      string       `json:"sni,omitempty"`      // tcp only
+	Host     string       `json:"host,omitempty"`     // http only; "": any
+	Path     string       `json:"path,omitempty"`     // http only: of all that is below it; "": any
+	Pool     string       `json:"pool,omitempty"`     // "" with a Redirect
+	Redirect *Redirect    `json:"redirect,omitempty"` // http only; nil: to the pool
+	HTTP     *HTTPTraffic `json:"http,omitempty"`     // nil on a tcp listener
+}
+
+// A Redirect is where clients are told to ask instead. What is "" stays as they
+// asked.
+type Redirect struct {
+	Scheme string `json:"scheme,omitempty"`
+	Host   string `json:"host,omitempty"`
+	Path   string `json:"path,omitempty"`
+	Status int    `json:"status"`
 }
 
 // Traffic is what has gone through a tcp listener, or to a server by way of tcp
@@ -140,6 +157,30 @@ type Traffic struct {
 	Connect    Durations        `json:"connect"`    // until the server had accepted
 	FirstByte  Durations        `json:"first_byte"` // from then to the server's first byte
 	Duration   Durations        `json:"duration"`   // from when the client was accepted to the end; of those relayed
+}
+
+// HTTPTraffic is what has gone through an http listener, by one of its routes, or
+// to a server by way of http listeners.
+type HTTPTraffic struct {
+	Connections *Connections     `json:"connections,omitempty"` // of clients; of a listener only
+	Requests    int64            `json:"requests"`              // that were understood; of a server: given to it, again or for the first time
+	Active      int64            `json:"active"`                // of these, not ended yet
+	Endings     map[string]int64 `json:"endings"`               // how many ended in which way, of a listener also what was not understood; those that are not in it are 0
+	Statuses    map[string]int64 `json:"statuses"`              // answers by class, from "1xx" (upgrades) to "5xx"; those that are not in it are 0
+	Received    int64            `json:"bytes_received"`        // of requests' bodies, and through tunnels to servers
+	Sent        int64            `json:"bytes_sent"`            // of answers' bodies, and through tunnels to clients
+	Retries     int64            `json:"retries"`               // times that a request was given to another server or sent again
+	Connects    int64            `json:"connects"`              // connections to servers that were made for requests
+	Reuses      int64            `json:"reuses"`                // requests that went on a kept connection
+	Connect     Durations        `json:"connect"`               // of the connections that were made, until the server had accepted
+	FirstByte   Durations        `json:"first_byte"`            // from sending the request to the head of the answer
+	Duration    Durations        `json:"duration"`              // from the end of the request's head to the end of the answer
+}
+
+// Connections are those of the clients of an http listener.
+type Connections struct {
+	Accepted int64 `json:"accepted"`
+	Open     int64 `json:"open"` // of these, now
 }
 
 // Durations sum up how long something took, in milliseconds.

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"fulcrum/admin"
+	"fulcrum/httpproxy"
 	"fulcrum/l4"
 	"fulcrum/pool"
 )
@@ -13,16 +14,15 @@ func (s *Supervisor) Pools() []admin.Pool {
 	pools := make([]admin.Pool, len(s.running.pools))
 	for i, p := range s.running.pools {
 		pools[i] = admin.Pool{Name: p.Name(), Algorithm: p.Algorithm(), Queued: p.Queued(), Servers: []admin.Server{}}
-		feeding := s.running.feeding(p)
+		tcp, http := s.running.feeding(p)
 		known := make(map[string]*pool.Server)
 		for _, server := range p.Servers() {
 			known[server.Address()] = server
 		}
 		for _, status := range p.Status() {
 			server := describe(status)
-			if len(feeding) > 0 {
-				server.TCP = seenOf(known[status.Address], feeding)
-			}
+			server.TCP = tcpTraffic(seenBy(tcp, known[status.Address]))
+			server.HTTP = httpTraffic(seenBy(http, known[status.Address]))
 			pools[i].Servers = append(pools[i].Servers, server)
 		}
 	}
@@ -61,27 +61,49 @@ func (s *Supervisor) Listeners() []admin.ListenerInfo {
 			Protocol: l.config.Protocol,
 			Address:  l.Address(),
 			Pool:     l.config.Pool,
-		}
-		for _, route := range l.config.Routes {
-			all[i].Routes = append(all[i].Routes, admin.Route{SNI: route.SNI, Pool: route.Pool})
+			Routes:   l.routes(),
+			IO:       s.running.io.String(),
 		}
 		if l.tcp != nil {
-			all[i].IO = s.running.io.String()
 			sum := l.tcp.Stats()
-			all[i].TCP = traffic(&sum)
+			all[i].TCP = tcpTraffic(&sum)
+		} else {
+			sum := l.http.Stats()
+			all[i].HTTP = httpTraffic(&sum)
+			all[i].HTTP.Connections = &admin.Connections{Accepted: sum.Accepted, Open: sum.Open}
 		}
 	}
 	return all
 }
 
-// feeding returns the tcp listeners that send connections to a pool.
-func (r *running) feeding(p *poolInUse) (tcp []*l4.Listener) {
+func (l *listener) routes() (all []admin.Route) {
+	for i, from := range l.config.Routes {
+		route := admin.Route{SNI: from.SNI, Host: from.Host, Path: from.Path, Pool: from.Pool}
+		if from.Redirect != nil {
+			to := admin.Redirect(*from.Redirect)
+			route.Redirect = &to
+		}
+		if l.http != nil {
+			sum := l.http.RouteStats(i)
+			route.HTTP = httpTraffic(&sum)
+		}
+		all = append(all, route)
+	}
+	return all
+}
+
+// feeding returns the listeners that send connections or requests to a pool.
+func (r *running) feeding(p *poolInUse) (tcp []*l4.Listener, http []*httpproxy.Proxy) {
 	for _, l := range r.listeners {
-		if l.tcp != nil && feeds(l.config, p.Name()) {
+		switch {
+		case !feeds(l.config, p.Name()):
+		case l.tcp != nil:
 			tcp = append(tcp, l.tcp)
+		default:
+			http = append(http, l.http)
 		}
 	}
-	return tcp
+	return tcp, http
 }
 
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

@@ -176,8 +176,11 @@ func TestLimitsAndQueue(t *testing.T) {
 		server.FirstByte.Count != 3 || server.Duration.P99MS < server.Duration.P50MS || server.Duration.P99MS <= 0 {
 		t.Errorf("server: %+v", server)
 	}
-	if seen := w.info("web").TCP; seen != nil {
+	if seen := w.info("web"); seen.TCP != nil || seen.HTTP.Endings["queue_full"] != 1 || seen.HTTP.Statuses["5xx"] != 1 {
 		t.Errorf("web: %+v", seen)
+	}
+	if server.Accepted+w.server(a).HTTP.Requests != 3 {
+		t.Errorf("the server's http: %+v", w.server(a).HTTP)
 	}
 }
 

@@ -1,38 +1,73 @@
 package supervisor
 
 import (
+	"strconv"
+
 	"fulcrum/admin"
+	"fulcrum/httpproxy"
 	"fulcrum/l4"
 	"fulcrum/pool"
 	"fulcrum/stats"
 )
 
-// seenOf returns what tcp listeners saw of a server, all of them together.
-func seenOf(server *pool.Server, listeners []*l4.Listener) *admin.Traffic {
-	var sum l4.Stats
-	for _, l := range listeners {
-		l.AddServerStats(server, &sum)
+// seenBy returns what some listeners saw of a server, all of them together: nil if
+// there are none.
+func seenBy[S any, L interface{ AddServerStats(*pool.Server, *S) }](listeners []L, server *pool.Server) *S {
+	if len(listeners) == 0 {
+		return nil
 	}
-	return traffic(&sum)
+	sum := new(S)
+	for _, l := range listeners {
+		l.AddServerStats(server, sum)
+	}
+	return sum
 }
 
-func traffic(s *l4.Stats) *admin.Traffic {
-	t := &admin.Traffic{
+func tcpTraffic(s *l4.Stats) *admin.Traffic {
+	if s == nil {
+		return nil
+	}
+	return &admin.Traffic{
 		Accepted:   s.Accepted,
 		Active:     s.Active,
 		ToUpstream: s.ToUpstream,
 		ToClient:   s.ToClient,
-		Ends:       make(map[string]int64),
+		Ends:       named(s.Ends[:], func(i int) string { return l4.Cause(i).String() }),
 		Connect:    describeTimes(&s.ConnectTime),
 		FirstByte:  describeTimes(&s.FirstByte),
 		Duration:   describeTimes(&s.Duration),
 	}
-	for cause, n := range s.Ends {
-		if n > 0 {
-			t.Ends[l4.Cause(cause).String()] = n
+}
+
+func httpTraffic(s *httpproxy.Stats) *admin.HTTPTraffic {
+	if s == nil {
+		return nil
+	}
+	return &admin.HTTPTraffic{
+		Requests:  s.Requests,
+		Active:    s.Active,
+		Endings:   named(s.Endings[:], func(i int) string { return httpproxy.Ending(i).String() }),
+		Statuses:  named(s.Statuses[:], func(i int) string { return strconv.Itoa(i) + "xx" }),
+		Received:  s.Received,
+		Sent:      s.Sent,
+		Retries:   s.Retries,
+		Connects:  s.Connects,
+		Reuses:    s.Reuses,
+		Connect:   describeTimes(&s.ConnectTime),
+		FirstByte: describeTimes(&s.FirstByte),
+		Duration:  describeTimes(&s.Duration),
+	}
+}
+
+// named returns the counts that are not 0, by name.
+func named(counts []int64, name func(int) string) map[string]int64 {
+	all := make(map[string]int64)
+	for i, n := range counts {
+		if n != 0 {
+			all[name(i)] = n
 		}
 	}
-	return t
+	return all
 }
 
 func describeTimes(s *stats.Summary) admin.Durations {

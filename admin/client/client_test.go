@@ -37,6 +37,11 @@ var pools = []admin.Pool{{Name: "web", Algorithm: "round_robin", Servers: []admi
 var listeners = []admin.ListenerInfo{{
 	Name: "db", Protocol: "tcp", Address: "127.0.0.1:5432", Pool: "db", IO: "epoll", Routes: []admin.Route{{SNI: "a.example", Pool: "db"}},
 	TCP: &admin.Traffic{Accepted: 2, ToClient: 1 << 50, Ends: map[string]int64{"idle": 2}, Connect: admin.Durations{Count: 2, P50MS: 0.5, P99MS: 1}},
+}, {
+	Name: "web", Protocol: "http", Address: "127.0.0.1:80", IO: "epoll",
+	Routes: []admin.Route{{Host: "a.example", Path: "/", Redirect: &admin.Redirect{Scheme: "https", Status: 308}}},
+	HTTP: &admin.HTTPTraffic{Connections: &admin.Connections{Accepted: 1, Open: 1}, Requests: 3, Sent: 1 << 50,
+		Endings: map[string]int64{"answered": 3}, Statuses: map[string]int64{"2xx": 3}, FirstByte: admin.Durations{Count: 3, P50MS: 0.5, P99MS: 1}},
 }}
 
 func (f *fake) Pools() []admin.Pool             { return pools }
