@@ -166,7 +166,7 @@ type HTTPTraffic struct {
 	Requests    int64            `json:"requests"`              // that were understood; of a server: given to it, again or for the first time
 	Active      int64            `json:"active"`                // of these, not ended yet
 	Endings     map[string]int64 `json:"endings"`               // how many ended in which way, of a listener also what was not understood; those that are not in it are 0
-	Statuses    map[string]int64 `json:"statuses"`              // answers by class, from "1xx" (upgrades) to "5xx"; those that are not in it are 0
+	Statuses    map[string]int64 `json:"statuses"`              // answers by class, from "1xx" (upgrades) to "5xx", of a server its own; those that are not in it are 0
 	Received    int64            `json:"bytes_received"`        // of requests' bodies, and through tunnels to servers
 	Sent        int64            `json:"bytes_sent"`            // of answers' bodies, and through tunnels to clients
 	Retries     int64            `json:"retries"`               // times that a request was given to another server or sent again
