@@ -22,22 +22,30 @@ type openClient struct {
 	want    []byte
 	due     atomic.Int64 // when the request in flight was meant to be sent, since begin; 0 without one
 	dead    bool         // its connection failed: not to be used again
+	units   int64        // answers that came while it was measured
 	latency histogram
 }
 
 // openLoad is a run of the open loop. A request's latency counts from the time
 // it was meant to be sent, so that a proxy that stalls pays for all requests
-// that had to wait for it, not only for those that it held.
+// that had to wait for it, not only for those that it held. The rate counts
+// answers when they come, as the CPU time is read, so that a proxy that cannot
+// keep up shows less than was asked for, and its CPU time for a request is right.
 type openLoad struct {
 	interval time.Duration
 	begin    time.Time
-	measured time.Duration // since begin; requests meant for then or later count
-	end      time.Duration // since begin; no request is meant for then or later
+	measured time.Duration // since begin; latencies of requests meant for then or later count
+	end      time.Duration // since begin; those of requests meant for then or later do not
+	phase    atomic.Int32  // of the window
 	clients  []*openClient
 	idle     chan *openClient // has room for all
 	live     int              // clients that are not dead; the pacer's
+	unsent   histogram        // how long requests have waited that were never sent; the pacer's
 	failed   tally
 }
+
+// catchUp is how long after the window requests are sent that were due in it.
+const catchUp = time.Second
 
 // open drives the clients of the open loop.
 func (st *stage) open(ctx context.Context) (sample, error) {
@@ -48,6 +56,11 @@ func (st *stage) open(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
+	return st.drive(ctx, load)
+}
+
+// drive makes a load and closes its connections.
+func (st *stage) drive(ctx context.Context, load *openLoad) (sample, error) {
 	var running sync.WaitGroup
 	over, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -55,7 +68,7 @@ func (st *stage) open(ctx context.Context) (sample, error) {
 		running.Go(func() { c.run(load) })
 	}
 	running.Go(func() { load.pace(over) })
-	result, err := st.window(ctx, func() {}, func() {})
+	result, err := st.window(ctx, func() { load.phase.Store(phaseMeasure) }, func() { load.phase.Store(phaseOver) })
 	if err != nil {
 		cancel()
 	}
@@ -63,14 +76,22 @@ func (st *stage) open(ctx context.Context) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	var latency histogram
-	for _, c := range load.clients {
-		latency.merge(&c.latency)
-	}
-	result.count(float64(latency.total), &latency)
+	units, latency := load.counted()
+	result.count(float64(units), &latency)
 	result.Asked = st.task.Rate
 	load.failed.into(&result)
 	return result, nil
+}
+
+// counted returns the answers that came while it was measured, and a latency for
+// each request that was meant for then.
+func (l *openLoad) counted() (units int64, latency histogram) {
+	latency = l.unsent
+	for _, c := range l.clients {
+		units += c.units
+		latency.merge(&c.latency)
+	}
+	return units, latency
 }
 
 // openLoad opens all connections. The load's time begins when they are open.
@@ -100,9 +121,9 @@ func (st *stage) openLoad() (*openLoad, error) {
 	return load, nil
 }
 
-// pace sends a request whenever one is due, late only when no client is idle. At
-// the end it waits for all answers and closes the connections; their deadline
-// bounds that.
+// pace sends a request whenever one is due, late only when no client is idle. What
+// it could not send in time to be measured has waited at least until now. At the end
+// it waits for all answers and closes the connections; their deadline bounds that.
 func (l *openLoad) pace(ctx context.Context) {
 	// A thread of its own may sleep exactly; timers of the runtime come up to a
 	// millisecond late. It must not end with this goroutine: what processes it has
@@ -117,9 +138,15 @@ func (l *openLoad) pace(ctx context.Context) {
 			l.failed.add(err)
 		}
 	}()
-	for due := l.interval; due < l.end && l.live > 0 && ctx.Err() == nil; due += l.interval {
+	due := l.interval
+	for ; l.goesOn(due) && ctx.Err() == nil; due += l.interval {
 		sleepUntil(l.begin.Add(due))
 		for l.live > 0 && !l.send(<-l.idle, due) {
+		}
+	}
+	for now := time.Since(l.begin); due < min(now, l.end); due += l.interval {
+		if due >= l.measured {
+			l.unsent.record(now - due)
 		}
 	}
 	for l.live > 0 {
@@ -127,6 +154,18 @@ func (l *openLoad) pace(ctx context.Context) {
 		c.conn.Close()
 		l.live--
 	}
+}
+
+// goesOn reports whether the request that is due then is still to be sent: while
+// the window is open, and after it if its latency counts.
+func (l *openLoad) goesOn(due time.Duration) bool {
+	switch {
+	case l.live == 0:
+		return false
+	case l.phase.Load() != phaseOver:
+		return true
+	}
+	return due < l.end && time.Since(l.begin) < l.end+catchUp
 }
 
 // setTimerSlack says how much later than asked for this thread may be woken up, in
@@ -191,9 +230,18 @@ func (c *openClient) run(l *openLoad) {
 			c.dead = true
 			l.idle <- c
 			return
-		case due >= l.measured:
-			c.latency.record(time.Since(l.begin) - due)
 		}
+		c.answered(l, due)
 		l.idle <- c
+	}
+}
+
+// answered counts an answer to the request that was due then.
+func (c *openClient) answered(l *openLoad, due time.Duration) {
+	if due >= l.measured && due < l.end {
+		c.latency.record(time.Since(l.begin) - due)
+	}
+	if l.phase.Load() == phaseMeasure {
+		c.units++
 	}
 }

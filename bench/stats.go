@@ -12,6 +12,7 @@ type row struct {
 	Rounds    int    `json:"rounds"` // that gave a result
 
 	Rate       float64       `json:"rate"`
+	Asked      float64       `json:"asked,omitempty"` // open loop: the constant rate
 	P50        time.Duration `json:"p50_ns"`
 	P99        time.Duration `json:"p99_ns"`
 	P999       time.Duration `json:"p999_ns"`
@@ -81,6 +82,7 @@ func makeRow(samples []sample) row {
 		return of(func(s sample) float64 { return value(s).Seconds() / s.Window.Seconds() })
 	}
 	r.Rate = of(func(s sample) float64 { return s.Rate })
+	r.Asked = of(func(s sample) float64 { return s.Asked })
 	r.P50 = duration(func(s sample) time.Duration { return s.P50 })
 	r.P99 = duration(func(s sample) time.Duration { return s.P99 })
 	r.P999 = duration(func(s sample) time.Duration { return s.P999 })
@@ -96,6 +98,13 @@ func makeRow(samples []sample) row {
 	r.OriginCPUs = busy(func(s sample) time.Duration { return s.OriginCPU })
 	return r
 }
+
+// overloaded reports whether an open loop asked for more than could be done.
+func (r row) overloaded() bool { return r.Rounds > 0 && r.Rate < keptUp*r.Asked }
+
+// keptUp is the share of the rate that was asked for from which on a contender has
+// reached it: what is in flight at the ends of the window varies.
+const keptUp = 0.95
 
 // compare sets the ratios to the better peer.
 func compare(rows []row) {

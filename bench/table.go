@@ -34,14 +34,22 @@ func writeTable(r report) string {
 			writeLoad(&b, sc, rows)
 		}
 		for _, row := range rows {
-			if row.Error != "" {
-				const most = 400
-				text := strings.Join(strings.Fields(row.Error), " ")
-				fmt.Fprintf(&b, "\n%s, first error: %s\n", row.Contender, text[:min(len(text), most)])
-			}
+			writeNotes(&b, sc, row)
 		}
 	}
 	return b.String()
+}
+
+// writeNotes says below a table what its figures do not.
+func writeNotes(b *strings.Builder, sc scenario, r row) {
+	if r.overloaded() {
+		fmt.Fprintf(b, "\n%s answered less than the %s that were asked for: its latencies depend on how long it is measured.\n", r.Contender, rate(r.Asked, sc))
+	}
+	if r.Error != "" {
+		const most = 400
+		text := strings.Join(strings.Fields(r.Error), " ")
+		fmt.Fprintf(b, "\n%s, first error: %s\n", r.Contender, text[:min(len(text), most)])
+	}
 }
 
 func writeLoad(b *strings.Builder, sc scenario, rows []row) {
