@@ -20,12 +20,16 @@ const (
 	direct       = "direct"
 	haproxy      = "haproxy"
 	nginx        = "nginx"
+	caddy        = "caddy"
 	reverseProxy = "reverseproxy"
 	fulcrum      = "fulcrum"
 )
 
 // peers are those that ratios refer to: to the better of them in each scenario.
 var peers = []string{haproxy, nginx}
+
+// others are the contenders that no flag has to bring.
+var others = []string{direct, haproxy, nginx, caddy, reverseProxy}
 
 // A contender is a way from the client to the origin: a proxy, or none.
 type contender struct {
@@ -37,7 +41,7 @@ type contender struct {
 // serves reports whether it can be measured in a scenario.
 func (c contender) serves(sc scenario) bool {
 	switch {
-	case c.Name == reverseProxy:
+	case c.Name == caddy, c.Name == reverseProxy:
 		return sc.Protocol == "http"
 	case c.Name == direct:
 		return sc.Load != idleLoad // it has no process to look at
@@ -55,9 +59,8 @@ func parseFulcrum(flag string) (contender, error) {
 	if !named {
 		name, file = fulcrum, flag
 	}
-	taken := []string{direct, haproxy, nginx, reverseProxy, ""}
-	if slices.Contains(taken, name) || strings.ContainsAny(name, " |,") {
-		return contender{}, fmt.Errorf("--fulcrum %q: the name must not be one of %q or hold a space, comma or bar", flag, taken)
+	if name == "" || slices.Contains(others, name) || strings.ContainsAny(name, " |,") {
+		return contender{}, fmt.Errorf("--fulcrum %q: the name must not be empty, one of %q or hold a space, comma or bar", flag, others)
 	}
 	_, io, told := strings.Cut(name, ":")
 	if told && !slices.Contains(ios, io) {
@@ -141,6 +144,8 @@ func (c contender) command(s site) (*exec.Cmd, error) {
 		return configured(haproxy, s, "haproxy.cfg", "-db", "-f")
 	case nginx:
 		return nginxCommand(s)
+	case caddy:
+		return caddyCommand(s)
 	case reverseProxy:
 		me, err := self()
 		args := append([]string{"reverse-proxy", "--listen", s.Listen}, s.Servers...)
@@ -182,9 +187,19 @@ func nginxCommand(s site) (*exec.Cmd, error) {
 	return configured(nginx, s, "nginx.conf", "-e", "stderr", "-p", s.Dir, "-c")
 }
 
+// caddyCommand keeps what Caddy stores on disk in the site's folder.
+func caddyCommand(s site) (*exec.Cmd, error) {
+	cmd, err := configured(caddy, s, "caddy.json", "run", "--config")
+	if err != nil {
+		return nil, err
+	}
+	cmd.Env = append(os.Environ(), "HOME="+s.Dir, "XDG_CONFIG_HOME="+s.Dir, "XDG_DATA_HOME="+s.Dir)
+	return cmd, nil
+}
+
 // version returns what the contender says of itself, for the report.
 func (c contender) version() string {
-	args := map[string][]string{haproxy: {"haproxy", "-v"}, nginx: {"nginx", "-v"}}[c.Name]
+	args := map[string][]string{haproxy: {"haproxy", "-v"}, nginx: {"nginx", "-v"}, caddy: {"caddy", "version"}}[c.Name]
 	switch {
 	case c.Binary != "":
 		args = []string{c.Binary, "--version"}

@@ -2,7 +2,7 @@
 // otherwise run, over loopback on one machine. scripts/bench installs those,
 // builds everything and runs it:
 //
-//	scripts/bench                            all scenarios, about 20 minutes
+//	scripts/bench                            all scenarios, about 25 minutes
 //	scripts/bench --only tcp-echo --rounds 3
 //	scripts/bench --json bench.json --svg bench.svg
 //	scripts/bench --fulcrum before=./old     a second binary in the same run
@@ -21,14 +21,17 @@
 //
 // Each measurement has fresh processes and, for root, a network namespace of its
 // own. Contenders take turns round by round; figures are medians of the rounds,
-// ratios are to the better of haproxy and nginx in the same run. Compare within
-// one run only: machines differ.
+// ratios are to the better of haproxy and nginx in the same run. Caddy and the
+// reverseproxy, what a few lines around Go's httputil.ReverseProxy can do, are there
+// for http only, to be seen beside them. Compare within one run only: machines differ.
 //
 // Connections are closed by the client when it has the reply, as clients do, and
-// then stay in TIME_WAIT. They come from several loopback addresses in turn, so
-// ports never run out. In the open loop a request's latency counts from the time
-// it was due, not from when it could be sent. Its rate is half of what the slowest
-// peer reached in http-128B-64, if that was measured in the same run, otherwise --rate.
+// then stay in TIME_WAIT; only in http-close, which asks for it, the proxy closes.
+// They come from several loopback addresses in turn, so ports never run out. In the
+// open loop a request's latency counts from the time it was due, not from when it
+// could be sent, also if it never was. Its rate is half of what the slowest peer
+// reached in http-128B-64, if that was measured in the same run, otherwise --rate;
+// below the table stands who did not reach it.
 //
 // The contenders' configs are in the folder configs.
 //
@@ -158,7 +161,10 @@ func newRunner(c *cli.Context) (*runner, error) {
 
 // selectContenders returns those that list names, all that there are if it is empty.
 func selectContenders(fulcrums []string, list string) ([]contender, error) {
-	all := []contender{{Name: direct}, {Name: haproxy}, {Name: nginx}, {Name: reverseProxy}}
+	var all []contender
+	for _, name := range others {
+		all = append(all, contender{Name: name})
+	}
 	for _, flag := range fulcrums {
 		c, err := parseFulcrum(flag)
 		if err != nil {

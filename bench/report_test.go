@@ -23,10 +23,15 @@ func exampleReport(t *testing.T) report {
 			sample{Scenario: "tcp-idle", Contender: c, Units: 5000, Rate: 2500, Window: 2 * time.Second, ProxyCPU: time.Millisecond, Memory: 30 << 20,
 				ConnectionMemory: 3800 / float64(i+1), ConnectionDescriptors: 2})
 	}
+	for i, c := range []string{haproxy, caddy} {
+		cpu := time.Duration(1+11*i) * 250 * time.Millisecond
+		samples = append(samples, sample{Scenario: "http-open", Contender: c, Units: 20000 - 9000*float64(i), Rate: 10000 - 4500*float64(i), Asked: 10000,
+			Window: 2 * time.Second, ProxyCPU: cpu, P50: time.Millisecond, P99: 2 * time.Millisecond, P999: 3 * time.Millisecond})
+	}
 	return report{
 		Machine: machine{CPUs: 2, Kernel: "6.1.0"}, Rounds: 3, Window: 2 * time.Second,
-		Contenders: []about{{direct, "no proxy"}, {haproxy, "HAProxy 2.6"}, {nginx, "nginx 1.22"}, {fulcrum, "v1"}},
-		Scenarios:  []scenario{named(t, "tcp-echo-64"), named(t, "tcp-down-1"), named(t, "tcp-idle"), named(t, "http-post")},
+		Contenders: []about{{direct, "no proxy"}, {haproxy, "HAProxy 2.6"}, {nginx, "nginx 1.22"}, {caddy, "2.6.2"}, {reverseProxy, "net/http/httputil"}, {fulcrum, "v1"}},
+		Scenarios:  []scenario{named(t, "tcp-echo-64"), named(t, "tcp-down-1"), named(t, "tcp-idle"), named(t, "http-post"), named(t, "http-open")},
 		Rows:       summarize(samples), Samples: samples,
 	}
 }
@@ -84,15 +89,15 @@ func TestTheChartIsSVGWithAllNames(t *testing.T) {
 			words.Write(token)
 		}
 	}
-	if elements["svg"] != 1 || elements["path"] < 9 {
-		t.Errorf("elements %v, want one svg and a path for each of 9 bars", elements)
+	if elements["svg"] != 1 || elements["path"] < 11 {
+		t.Errorf("elements %v, want one svg and a path for each of 11 bars", elements)
 	}
-	for _, want := range []string{haproxy, nginx, fulcrum, "tcp-echo-64", "tcp-down-1", "tcp-idle", "0.82"} {
+	for _, want := range []string{haproxy, nginx, caddy, fulcrum, "tcp-echo-64", "tcp-down-1", "tcp-idle", "http-open", "0.82", "21.8"} {
 		if !strings.Contains(words.String(), want) {
 			t.Errorf("%q is not in the chart", want)
 		}
 	}
-	for _, unwanted := range []string{direct, "http-post"} {
+	for _, unwanted := range []string{direct, reverseProxy, "http-post"} {
 		if strings.Contains(words.String(), unwanted) {
 			t.Errorf("%q is in the chart, and has nothing to show", unwanted)
 		}

@@ -31,11 +31,15 @@ func runReverseProxy(ctx context.Context, listen string, servers []string) error
 	if len(servers) == 0 {
 		return errors.New("reverse-proxy: no server given")
 	}
+	var targets []*url.URL
+	for _, server := range servers {
+		targets = append(targets, &url.URL{Scheme: "http", Host: server})
+	}
 	var turn atomic.Uint64
 	transport := &http.Transport{MaxIdleConns: 4096, MaxIdleConnsPerHost: 1024, IdleConnTimeout: time.Minute, DisableCompression: true}
 	proxy := &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: servers[turn.Add(1)%uint64(len(servers))]})
+			r.SetURL(targets[turn.Add(1)%uint64(len(targets))])
 		},
 		Transport:  transport,
 		BufferPool: &bufferPool{},
