@@ -83,7 +83,7 @@ func (c *Checker) begin(s *pool.Server) func(ctx context.Context) {
 
 // watch checks one server until ctx ends.
 func (c *Checker) watch(ctx context.Context, s *pool.Server) {
-	state := State{Rise: c.options.Rise, Fall: c.options.Fall}
+	state := c.resume(s)
 	// The second check comes after any part of an interval: servers that were
 	// added together are spread out from then on.
 	wait := watch.Spread(c.options.Interval)
@@ -96,6 +96,12 @@ func (c *Checker) watch(ctx context.Context, s *pool.Server) {
 		}
 		wait = watch.Vary(c.options.Interval)
 	}
+}
+
+// resume begins with what is known of the server, be it from another Checker.
+func (c *Checker) resume(s *pool.Server) State {
+	h := s.Health()
+	return State{Rise: c.options.Rise, Fall: c.options.Fall, Healthy: h.Healthy, checked: h.Checked(), since: h.Since}
 }
 
 // check probes a server once and records what it found.

@@ -144,7 +144,7 @@ func (w *worker) countsOf(server *pool.Server) *serverCounts {
 	c := w.servers[server]
 	if c == nil {
 		c = &serverCounts{}
-		o := &w.parent.options
+		o := w.plan
 		c.relay = relay.Options{Idle: o.IdleTimeout, HalfClosed: o.HalfClosedTimeout, Moved: &c.moved}
 		w.parent.mu.Lock()
 		w.servers[server] = c

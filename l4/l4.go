@@ -81,17 +81,26 @@ type Upstream struct {
 // A Listener accepts tcp connections and relays them to the servers of a pool.
 // Its methods may be called from any goroutine.
 type Listener struct {
-	options Options
+	name    string
+	log     *slog.Logger
 	address net.Addr
 	sockets []int // one for each worker; theirs from Start on
 	workers []*worker
-	routes  routes
-	gate    *limit.Gate    // nil: no limit
-	clients *limit.Clients // nil: no limit
+	gate    *limit.Gate
+	clients *limit.Clients
 
 	mu      sync.Mutex // guards retired, and the workers' servers against all but their loops
 	retired Stats      // of servers that are forgotten
 }
+
+// plan is what a listener is to do, made ready. It does not change; another one
+// takes its place.
+type plan struct {
+	Options
+	routes routes
+}
+
+func newPlan(o Options) *plan { return &plan{o, newRoutes(&o)} }
 
 // New binds the listener's address. Connections queue in the kernel until Start.
 // A listener that is not started must be closed by Abandon.
@@ -101,13 +110,26 @@ func New(o Options) (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{
-		options: o, address: address, sockets: sockets, routes: newRoutes(&o),
+		name: o.Name, log: o.Logger, address: address, sockets: sockets,
 		gate: limit.NewGate(o.MaxConnections), clients: limit.NewClients(o.MaxPerClient),
 	}
+	p := newPlan(o)
 	for _, lp := range o.Loops {
-		l.workers = append(l.workers, newWorker(l, lp))
+		l.workers = append(l.workers, newWorker(l, lp, p))
 	}
 	return l, nil
+}
+
+// Update has the listener do as these options say, soon: connections accepted from
+// then on altogether, those that are open as far as time limits, the access log and
+// logging are concerned. Name, Address and Loops cannot change.
+func (l *Listener) Update(o Options) {
+	l.gate.Limit(o.MaxConnections)
+	l.clients.Limit(o.MaxPerClient)
+	p := newPlan(o)
+	for _, w := range l.workers {
+		w.loop.Post(func() { w.update(p) })
+	}
 }
 
 // Address returns the address that the listener is bound to.
@@ -139,7 +161,7 @@ func (l *Listener) Stop(ctx context.Context) {
 		}
 	}
 	sum := l.Stats()
-	l.options.Logger.Info("listener stopped", "listener", l.options.Name, "accepted", sum.Accepted,
+	l.log.Info("listener stopped", "listener", l.name, "accepted", sum.Accepted,
 		"refused", sum.Refused(), "bytes_to_upstream", sum.ToUpstream, "bytes_to_client", sum.ToClient)
 }
 

@@ -18,22 +18,21 @@ var (
 
 // identifies reports whether the address of every client is asked for.
 func (w *worker) identifies() bool {
-	o := &w.parent.options
-	return o.AccessLog != nil || o.MaxPerClient > 0 || len(o.AcceptProxy) > 0 || w.parent.routes.tellClients || w.debugs()
+	p := w.plan
+	return p.AccessLog != nil || p.MaxPerClient > 0 || len(p.AcceptProxy) > 0 || p.routes.tellClients || w.debugs()
 }
 
 // identify asks the kernel who the client is, at once: of one that has reset the
 // connection it cannot tell later, and what such a client sent must not reach a
 // server under anybody else's name. It reports whether the client is still there.
 func (s *session) identify() bool {
-	l := s.worker.parent
 	d := s.detail()
 	d.client = s.pair.Client.RemoteAddr()
-	if l.routes.tellClients {
+	if s.plan.routes.tellClients {
 		d.destination = s.pair.Client.LocalAddr()
 	}
-	_, isUnix := l.address.(*net.UnixAddr)
-	return isUnix || d.client.IsValid() && (!l.routes.tellClients || d.destination.IsValid())
+	_, isUnix := s.worker.parent.address.(*net.UnixAddr)
+	return isUnix || d.client.IsValid() && (!s.plan.routes.tellClients || d.destination.IsValid())
 }
 
 // fromProxy reports whether a client with that address must begin with a PROXY
@@ -57,9 +56,9 @@ func (s *session) await(what stage) {
 
 func (s *session) prefaceTimeout() time.Duration {
 	if s.stage == awaitsHeader {
-		return s.worker.parent.options.AcceptProxyTimeout
+		return s.plan.AcceptProxyTimeout
 	}
-	return s.worker.parent.options.HelloTimeout
+	return s.plan.HelloTimeout
 }
 
 // Data keeps what a client sends before it is relayed. The parsers, which
@@ -100,7 +99,7 @@ func (s *session) readHeader() {
 
 func (s *session) readHello() {
 	name, err := clienthello.ServerName(s.details.read)
-	to := s.worker.parent.routes.otherwise
+	to := s.plan.routes.otherwise
 	switch {
 	case errors.Is(err, clienthello.ErrIncomplete):
 		return
@@ -110,7 +109,7 @@ func (s *session) readHello() {
 		return
 	default:
 		s.details.name = name
-		to = s.worker.parent.routes.find(name)
+		to = s.plan.routes.find(name)
 	}
 	s.goTo(to)
 }

@@ -22,12 +22,12 @@ import (
 //	duration_ms    from accepting the client to the end
 //	ended          the Cause
 func (s *session) record(cause Cause) {
-	log := s.worker.parent.options.AccessLog
+	log := s.worker.plan.AccessLog
 	if log == nil {
 		return
 	}
 	l := accesslog.Begin(s.worker.scratch[:0], time.Now())
-	l = l.Text("listener", s.worker.parent.options.Name)
+	l = l.Text("listener", s.plan.Name)
 	l = s.appendWay(l)
 	l = s.appendMoved(l)
 	l = l.Millis("duration_ms", s.worker.loop.Now()-s.began)

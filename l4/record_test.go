@@ -159,7 +159,7 @@ func TestARecordCostsNoMemory(t *testing.T) {
 	server := w.echo(pool.ServerSpec{})
 	w.start()
 	worker := w.workers[0]
-	s := &session{worker: worker, to: w.to, counts: &serverCounts{},
+	s := &session{worker: worker, plan: worker.plan, to: w.to, counts: &serverCounts{},
 		details: &details{client: netip.MustParseAddrPort("[2001:db8::1]:80"), name: "www.example.com"}}
 	s.lease, _ = w.pool.Acquire(nil)
 	defer s.lease.Release(pool.Served)

@@ -18,6 +18,7 @@ import (
 // what most of them do not need is kept apart.
 type session struct {
 	worker  *worker
+	plan    *plan         // by which it finds its way
 	pair    relay.Pair    // its Upstream is there while connecting and relaying
 	details *details      // nil: there are none yet
 	to      *Upstream     // nil: not known yet
@@ -61,7 +62,7 @@ func (s *session) begin() {
 			s.end(ClientReset, nil)
 			return
 		}
-		if s.worker.parent.options.fromProxy(s.details.client) {
+		if s.plan.fromProxy(s.details.client) {
 			s.await(awaitsHeader)
 			return
 		}
@@ -72,18 +73,17 @@ func (s *session) begin() {
 // identified goes on, once it is known who the client is, to find out where it
 // wants to go.
 func (s *session) identified() {
-	l := s.worker.parent
-	if l.clients != nil && s.details.client.IsValid() {
-		if s.limited = l.clients.Enter(s.details.client.Addr()); !s.limited {
+	if s.plan.MaxPerClient > 0 && s.details.client.IsValid() {
+		if s.limited = s.worker.parent.clients.Enter(s.details.client.Addr()); !s.limited {
 			s.end(ClientLimit, nil)
 			return
 		}
 	}
-	if l.routes.needed() {
+	if s.plan.routes.needed() {
 		s.await(awaitsHello)
 		return
 	}
-	s.goTo(l.routes.otherwise)
+	s.goTo(s.plan.routes.otherwise)
 }
 
 // goTo goes on to an upstream, if there is one. No more is read from the client
@@ -335,5 +335,5 @@ func (s *session) debugLog() *slog.Logger {
 	if !s.worker.debugs() {
 		return nil
 	}
-	return s.worker.parent.options.Logger.With("listener", s.worker.parent.options.Name, "client", s.detail().client)
+	return s.worker.plan.Logger.With("listener", s.plan.Name, "client", s.detail().client)
 }

@@ -17,6 +17,7 @@ const spareSessions = 1024 // kept by a worker
 // the counters, which the loop alone writes, and servers.
 type worker struct {
 	parent   *Listener
+	plan     *plan
 	loop     *loop.Loop
 	port     *loop.Listener // nil before it listens and after it has stopped
 	sessions *session       // the newest; they are linked
@@ -30,14 +31,28 @@ type worker struct {
 	servers  map[*pool.Server]*serverCounts // the loop reads; it writes, and others read, under parent.mu
 }
 
-func newWorker(l *Listener, lp *loop.Loop) *worker {
-	return &worker{parent: l, loop: lp, finished: make(chan struct{}), servers: map[*pool.Server]*serverCounts{}}
+func newWorker(l *Listener, lp *loop.Loop, p *plan) *worker {
+	return &worker{parent: l, plan: p, loop: lp, finished: make(chan struct{}), servers: map[*pool.Server]*serverCounts{}}
 }
 
 func (w *worker) listen(socket int) {
 	var err error
 	if w.port, err = w.loop.Listen(socket, w); err != nil {
-		w.parent.options.Logger.Error("a loop does not accept connections", "listener", w.parent.options.Name, "error", err)
+		w.plan.Logger.Error("a loop does not accept connections", "listener", w.plan.Name, "error", err)
+	}
+}
+
+// update goes over to another plan. Those of the sessions that are looking for their
+// way go on by the old one.
+func (w *worker) update(p *plan) {
+	if w.port != nil && p.Socket != w.plan.Socket {
+		if err := w.port.SetOptions(p.Socket); err != nil {
+			p.Logger.Warn("options of a listening socket could not be changed", "listener", p.Name, "error", err)
+		}
+	}
+	w.plan = p
+	for _, c := range w.servers {
+		c.relay.Idle, c.relay.HalfClosed = p.IdleTimeout, p.HalfClosedTimeout
 	}
 }
 
@@ -72,7 +87,7 @@ func (w *worker) resume() {
 func (w *worker) Accepted(c *loop.Conn) {
 	w.accepted.Add(1)
 	s := w.newSession()
-	s.worker, s.began = w, w.loop.Now()
+	s.worker, s.plan, s.began = w, w.plan, w.loop.Now()
 	s.pair.Client = c
 	c.SetHandler(s)
 	w.add(s)
@@ -167,14 +182,14 @@ func (w *worker) recycle(s *session) {
 func (w *worker) exhausted(err error) {
 	if w.warnedAt == 0 || w.loop.Now()-w.warnedAt > time.Minute {
 		w.warnedAt = w.loop.Now()
-		w.parent.options.Logger.Warn("connections are refused for want of resources", "listener", w.parent.options.Name, "error", err)
+		w.plan.Logger.Warn("connections are refused for want of resources", "listener", w.plan.Name, "error", err)
 	}
 }
 
 // debugs reports whether anybody listens to what there is to say about each
 // connection.
 func (w *worker) debugs() bool {
-	return w.parent.options.Logger.Enabled(context.Background(), slog.LevelDebug)
+	return w.plan.Logger.Enabled(context.Background(), slog.LevelDebug)
 }
 
 // finish says so when a drain has come to its end.

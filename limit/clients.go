@@ -4,6 +4,7 @@ import (
 	"hash/maphash"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/cpu"
 )
@@ -14,7 +15,7 @@ const clientShards = 64 // so that loops seldom wait for each other
 // address, or the /64 of an IPv6 one, all of which a single client commonly has.
 // Its methods may be called from any goroutine.
 type Clients struct {
-	most   int
+	most   atomic.Int64 // 0: no limit
 	seed   maphash.Seed
 	shards [clientShards]clientShard
 }
@@ -27,30 +28,29 @@ type clientShard struct {
 	_    cpu.CacheLinePad
 }
 
-// NewClients returns Clients of which each may have so many connections, nil for
-// 0: no limit.
+// NewClients returns Clients of which each may have so many connections, 0: any
+// number.
 func NewClients(most int) *Clients {
-	if most == 0 {
-		return nil
-	}
-	c := &Clients{most: most, seed: maphash.MakeSeed()}
+	c := &Clients{seed: maphash.MakeSeed()}
+	c.most.Store(int64(most))
 	for i := range c.shards {
 		c.shards[i].open = map[netip.Addr]int{}
 	}
 	return c
 }
 
+// Limit changes how many connections each client may have, 0: any number. Those
+// that there are by then count only if there was a limit before.
+func (c *Clients) Limit(most int) { c.most.Store(int64(most)) }
+
 // Enter counts one more connection of a client, to be taken back by Leave, unless
 // the client has as many as it may.
 func (c *Clients) Enter(a netip.Addr) bool {
-	if c == nil {
-		return true
-	}
 	client, shard := c.find(a)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	n := shard.open[client]
-	if n >= c.most {
+	if most := c.most.Load(); most > 0 && int64(n) >= most {
 		return false
 	}
 	shard.open[client] = n + 1
@@ -59,9 +59,6 @@ func (c *Clients) Enter(a netip.Addr) bool {
 
 // Leave counts one less, of an address that Enter was given.
 func (c *Clients) Leave(a netip.Addr) {
-	if c == nil {
-		return
-	}
 	client, shard := c.find(a)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()

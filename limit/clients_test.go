@@ -72,3 +72,20 @@ func TestClientsWithoutALimit(t *testing.T) {
 	}
 	c.Leave(at("10.0.0.1"))
 }
+
+func TestTheLimitOfClientsMayChange(t *testing.T) {
+	c := NewClients(1)
+	a := at("10.0.0.1")
+	if !c.Enter(a) || c.Enter(a) {
+		t.Fatal("one may enter")
+	}
+	c.Limit(2)
+	if !c.Enter(a) || c.Enter(a) {
+		t.Fatal("two may")
+	}
+	c.Limit(1)
+	c.Leave(a)
+	if c.Enter(a) {
+		t.Fatal("one is still there")
+	}
+}

@@ -5,7 +5,10 @@
 // reported true is followed by one Leave. Of a Gate a place is taken before a
 // connection is accepted, so that whoever comes too many waits in the kernel's
 // queue; of Clients it is taken once it is known who the client is, and whoever has
-// too many is to be turned away. A nil *Gate or *Clients is one without a limit.
+// too many is to be turned away. A limit of 0 is none.
+//
+// A limit may change while there are connections: if it becomes lower, those that
+// are too many stay, and count.
 //
 // No more is kept than there are Waiters, and clients that have a connection.
 package limit
@@ -29,7 +32,7 @@ type Waiter interface {
 // place that is given back wakes the one that has waited longest, so that no loop's
 // clients starve. Its methods may be called from any goroutine.
 type Gate struct {
-	most int64
+	most atomic.Int64 // 0: no limit
 	open atomic.Int64
 
 	mu      sync.Mutex
@@ -37,18 +40,30 @@ type Gate struct {
 	waits   atomic.Int64 // how many; written under mu
 }
 
-// NewGate returns a Gate for so many connections, nil for 0: no limit.
+// NewGate returns a Gate for so many connections, 0: any number.
 func NewGate(most int) *Gate {
-	if most == 0 {
-		return nil
+	g := &Gate{}
+	g.most.Store(int64(most))
+	return g
+}
+
+// Limit changes how many connections there may be, 0: any number.
+func (g *Gate) Limit(most int) {
+	g.most.Store(int64(most))
+	g.mu.Lock()
+	waiting := slices.Clone(g.waiting)
+	g.waiting = nil
+	g.waits.Store(0)
+	g.mu.Unlock()
+	for _, w := range waiting {
+		w.Wake()
 	}
-	return &Gate{most: int64(most)}
 }
 
 // Enter takes a place, to be given back by Leave, or puts w among those that wait
 // for one.
 func (g *Gate) Enter(w Waiter) bool {
-	if g == nil || g.reserve() {
+	if g.reserve() {
 		return true
 	}
 	g.setWaiting(w, true)
@@ -64,7 +79,7 @@ func (g *Gate) Enter(w Waiter) bool {
 func (g *Gate) reserve() bool {
 	for {
 		n := g.open.Load()
-		if n >= g.most {
+		if most := g.most.Load(); most > 0 && n >= most {
 			return false
 		}
 		if g.open.CompareAndSwap(n, n+1) {
@@ -87,9 +102,6 @@ func (g *Gate) setWaiting(w Waiter, waits bool) {
 
 // Leave gives a place back.
 func (g *Gate) Leave() {
-	if g == nil {
-		return
-	}
 	g.open.Add(-1)
 	if g.waits.Load() > 0 {
 		g.WakeNext()
@@ -99,9 +111,6 @@ func (g *Gate) Leave() {
 // WakeNext wakes the one that has waited longest. One that was woken and has no use
 // for a place calls it in turn.
 func (g *Gate) WakeNext() {
-	if g == nil {
-		return
-	}
 	for w := g.first(); w != nil; w = g.first() {
 		if w.Wake() {
 			return

@@ -157,3 +157,34 @@ func TestWithoutALimit(t *testing.T) {
 	g.Leave()
 	g.WakeNext()
 }
+
+func TestAGateThatIsWidenedLetsThoseInWhoWait(t *testing.T) {
+	g := NewGate(1)
+	var woken atomic.Int32
+	first, second := &sleeper{&woken}, &sleeper{&woken}
+	if !g.Enter(first) || g.Enter(first) || g.Enter(second) {
+		t.Fatal("one place is to be had")
+	}
+	g.Limit(3)
+	if n := woken.Load(); n != 2 {
+		t.Fatalf("%d were woken, want both", n)
+	}
+	if !g.Enter(first) || !g.Enter(second) || g.Enter(first) {
+		t.Fatal("three places are to be had")
+	}
+	g.Limit(1)
+	g.Leave()
+	if g.Enter(second) {
+		t.Fatal("two are open though one may be")
+	}
+	g.Limit(0)
+	for range 10 {
+		if !g.Enter(first) {
+			t.Fatal("there is a limit")
+		}
+	}
+}
+
+type sleeper struct{ woken *atomic.Int32 }
+
+func (s *sleeper) Wake() bool { s.woken.Add(1); return true }

@@ -181,6 +181,15 @@ func (o *SocketOptions) set(fd int) (err error) {
 	return err
 }
 
+// clearOptions puts back what set may have changed, as the kernel has it at first.
+func clearOptions(fd int) error {
+	err := rawSetInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 0)
+	if err == nil {
+		err = rawSetInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, 0)
+	}
+	return os.NewSyscallError("setsockopt", err)
+}
+
 // bindSource has a socket connect from an address, and leaves the choice of a
 // port to connect, where one that is in use for other destinations will do.
 func bindSource(fd int, source netip.Addr, family uint16) error {

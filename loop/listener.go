@@ -47,6 +47,18 @@ type Listener struct {
 	said     time.Duration // when it was last said that descriptors ran out; 0: never
 }
 
+// SetOptions changes the options that sockets inherit which are accepted from now on.
+// It is called on the loop, and does nothing once the socket is closed.
+func (ln *Listener) SetOptions(o SocketOptions) error {
+	if ln.fd < 0 || ln.file.path != "" {
+		return nil
+	}
+	if err := clearOptions(ln.fd); err != nil {
+		return err
+	}
+	return o.set(ln.fd)
+}
+
 // Listen accepts connections from a listening socket, which from then on belongs
 // to the loop. On error the socket is closed.
 func (l *Loop) Listen(socket int, h AcceptHandler) (*Listener, error) {

@@ -57,13 +57,10 @@ var (
 // A Pool is a named set of servers that can serve the same traffic. All its
 // methods may be called from any goroutine.
 type Pool struct {
-	name      string
-	algorithm string
-
-	queueLength int
-	retries     Retries
+	name string
 
 	mu      sync.Mutex
+	options Options   // complete; guarded by mu
 	servers []*Server // in the order they came; guarded by mu
 	waiters list.List // the queue, of *Waiter; guarded by mu
 	full    int       // how many of them wait because all are full; guarded by mu
@@ -79,9 +76,10 @@ type Pool struct {
 	_     cpu.CacheLinePad
 }
 
-// snapshot is what Acquire reads: the ready servers and the error that stands
-// for their absence.
+// snapshot is what Acquire reads: how to choose, the ready servers, and the error
+// that stands for their absence.
 type snapshot struct {
+	algorithm string
 	rotation
 	none error
 }
@@ -96,35 +94,52 @@ type Options struct {
 	Retries     *Retries // nil: as many attempts as there may be, 20 percent
 }
 
-// New returns an empty pool. An unknown algorithm is an error that lists those
-// that exist.
-func New(name string, o Options) (*Pool, error) {
+// complete checks the options and fills in what was left out.
+func (o *Options) complete() error {
 	if o.Algorithm == "" {
 		o.Algorithm = LeastConnections
 	}
 	if !slices.Contains(Algorithms(), o.Algorithm) {
-		return nil, fmt.Errorf("algorithm %q is not known; use one of %q", o.Algorithm, Algorithms())
+		return fmt.Errorf("algorithm %q is not known; use one of %q", o.Algorithm, Algorithms())
 	}
 	if o.QueueLength < 0 {
-		return nil, fmt.Errorf("queue length %d is not possible; 0 means that nobody waits", o.QueueLength)
+		return fmt.Errorf("queue length %d is not possible; 0 means that nobody waits", o.QueueLength)
 	}
-	retries := Retries{Attempts: MaxTries - 1, Percent: 20}
-	if o.Retries != nil {
-		retries = *o.Retries
+	if o.Retries == nil {
+		o.Retries = &Retries{Attempts: MaxTries - 1, Percent: 20}
 	}
-	if err := retries.check(); err != nil {
+	return o.Retries.check()
+}
+
+// New returns an empty pool. An unknown algorithm is an error that lists those
+// that exist.
+func New(name string, o Options) (*Pool, error) {
+	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	p := &Pool{name: name, algorithm: o.Algorithm, queueLength: o.QueueLength, retries: retries, budget: budget{began: time.Now()}}
+	p := &Pool{name: name, options: o, budget: budget{began: time.Now()}}
 	p.publishLocked()
 	return p, nil
+}
+
+// Configure changes how the pool chooses, who may wait and who may try again, from
+// now on. Who waits already goes on waiting. After an error nothing has changed.
+func (p *Pool) Configure(o Options) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	p.change(func() bool {
+		p.options = o
+		return true
+	})
+	return nil
 }
 
 // Name returns the pool's name.
 func (p *Pool) Name() string { return p.name }
 
 // Algorithm returns the name of the pool's algorithm.
-func (p *Pool) Algorithm() string { return p.algorithm }
+func (p *Pool) Algorithm() string { return p.current.Load().algorithm }
 
 // Acquire chooses a ready server that is not in tried and counts one more
 // active on it. The caller must call Release on the lease exactly once. When
@@ -145,7 +160,7 @@ func (p *Pool) choose(now *snapshot, tried *Tried) (Lease, error) {
 	}
 	var server *Server
 	var err error
-	if p.algorithm == RoundRobin {
+	if now.algorithm == RoundRobin {
 		server, err = now.roundRobin(&p.turn, tried)
 	} else {
 		server, err = now.leastConnections(&p.turn, tried)
@@ -280,7 +295,7 @@ func (p *Pool) publishLocked() {
 			ready = append(ready, candidate{s, int64(s.spec.Weight), int64(s.spec.MaxConnections)})
 		}
 	}
-	next := &snapshot{rotation: newRotation(ready), none: ErrNoneReady}
+	next := &snapshot{algorithm: p.options.Algorithm, rotation: newRotation(ready), none: ErrNoneReady}
 	if unchecked {
 		next.none = ErrUnchecked
 	}

@@ -30,19 +30,19 @@ func (r Retries) check() error {
 // once, which cost nobody anything: that counts among the attempts only. When true,
 // an Acquire with tried is to follow; whether it finds a server is another matter.
 func (p *Pool) Retry(tried *Tried, free bool) bool {
-	if tried.Len() > p.retries.Attempts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if tried.Len() > p.options.Retries.Attempts {
 		return false
 	}
 	if free {
 		return true
 	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
 	b := &p.budget
 	if now := int64(time.Since(b.began) / time.Second); now > b.now {
 		b.advance(now, p.begunLocked())
 	}
-	return b.spend(int64(p.retries.Percent))
+	return b.spend(int64(p.options.Retries.Percent))
 }
 
 // begunLocked returns how many connections or requests have been given a server:

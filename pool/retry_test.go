@@ -70,7 +70,7 @@ func TestRetriesAreChecked(t *testing.T) {
 		}
 		same(t, "error", err, want)
 	}
-	same(t, "left out", newWorld(t, "").retries, Retries{MaxTries - 1, 20})
+	same(t, "left out", *newWorld(t, "").options.Retries, Retries{MaxTries - 1, 20})
 }
 
 // Some may always be tried again, as few as connections may be.

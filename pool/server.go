@@ -94,6 +94,13 @@ func (s *Server) Source() netip.Addr {
 // Active returns how many connections or requests are in flight on the server.
 func (s *Server) Active() int64 { return s.active.Load() }
 
+// Health returns the latest check result.
+func (s *Server) Health() Health {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return s.health
+}
+
 // Suspect delivers a value after traffic failed to connect to the server, it was
 // uploaded again or its address leads elsewhere, so that it can be checked at
 // once. Several reasons in quick succession may deliver one. Package health is its only receiver.

@@ -40,7 +40,7 @@ func (p *Pool) Await(w *Waiter) error {
 	p.mu.Lock()
 	now := p.current.Load()
 	w.unchecked = now.pending()
-	room := w.unchecked || p.full < p.queueLength
+	room := w.unchecked || p.full < p.options.QueueLength
 	if room {
 		p.enterLocked(w) // before looking for a place: whoever frees one later will see that somebody waits
 	}
@@ -194,7 +194,7 @@ func (p *Pool) stayLocked(w *Waiter, err *error) bool {
 	switch {
 	case *err != ErrFull:
 		return false
-	case p.full >= p.queueLength:
+	case p.full >= p.options.QueueLength:
 		*err = ErrQueueFull
 		return false
 	}
