@@ -10,7 +10,7 @@ import (
 func (x *exchange) answer(b []byte) {
 	out, used := x.w.out[:0], 0
 	for !x.begun {
-		n, err := headEnd(b[used:], x.seen, x.w.p.o.MaxHeaderBytes)
+		n, err := headEnd(b[used:], x.seen, x.w.plan.MaxHeaderBytes)
 		if n == 0 && err == nil {
 			x.seen = len(b) - used
 			x.u.in = x.w.keep(x.u.in, b[used:])
@@ -187,7 +187,7 @@ func (x *exchange) holdAnswer(n int) {
 	if full(x.c.conn, n) {
 		x.answerHeld = true
 		x.u.conn.Pause()
-		x.c.alarm.start(x.c.conn, now, x.w.p.o.IdleTimeout)
+		x.c.alarm.start(x.c.conn, now, x.w.plan.IdleTimeout)
 	}
 }
 
@@ -231,7 +231,7 @@ func (x *exchange) failed(err error, ended Ending) {
 		x.dial()
 		return
 	}
-	x.w.p.o.Logger.Debug("no whole answer", "server", server.Address(), "error", err)
+	x.w.plan.Logger.Debug("no whole answer", "server", server.Address(), "error", err)
 	f, outcome := failure{code: 502, reason: "the server gave no valid answer", ended: ended}, pool.AnswerFailed
 	switch ended {
 	case AnswerTimeout:

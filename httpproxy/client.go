@@ -133,7 +133,7 @@ func (c *client) feed(b []byte) (used int) {
 
 // flow has the client wait when it sends more than can be used.
 func (c *client) flow() {
-	pause := len(c.in) >= c.w.p.o.MaxHeaderBytes || c.x != nil && c.x.uploadHeld
+	pause := len(c.in) >= c.w.plan.MaxHeaderBytes || c.x != nil && c.x.uploadHeld
 	if pause == c.paused {
 		return
 	}
@@ -151,14 +151,14 @@ func (c *client) head(b []byte) (used int) {
 		return len(b)
 	}
 	if c.held = c.conn.Unsent() > 0; c.held {
-		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.IdleTimeout)
+		c.alarm.start(c.conn, c.w.loop.Now(), c.w.plan.IdleTimeout)
 		return 0
 	}
 	if !c.skipped && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 		c.skipped, c.seen = true, 0 // RFC 9112, section 2.2
 		return 2
 	}
-	most := c.w.p.o.MaxHeaderBytes
+	most := c.w.plan.MaxHeaderBytes
 	n, err := headEnd(b, c.seen, most)
 	if err == errHeadTooLarge && bytes.IndexByte(b[:most], '\n') < 0 {
 		err = errTargetTooLong
@@ -171,7 +171,7 @@ func (c *client) head(b []byte) (used int) {
 		c.seen = len(b)
 		if !c.late {
 			c.late = true
-			c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.HeaderTimeout)
+			c.alarm.start(c.conn, c.w.loop.Now(), c.w.plan.HeaderTimeout)
 		}
 		return 0
 	}
@@ -219,7 +219,7 @@ func (c *client) settle(v verdict) {
 	switch {
 	case v == keeps:
 		c.stage = reading
-		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.patience(c.w.p.o.IdleTimeout))
+		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.patience(c.w.plan.IdleTimeout))
 		c.proceed()
 	case v == lingers, c.paused, len(c.in) > 0:
 		c.linger()
@@ -240,7 +240,7 @@ func (c *client) linger() {
 	}
 	patience := lingerFor
 	if c.conn.Unsent() > 0 {
-		patience = c.w.p.o.IdleTimeout
+		patience = c.w.plan.IdleTimeout
 	}
 	c.alarm.start(c.conn, c.w.loop.Now(), patience)
 	c.flow()
@@ -253,7 +253,7 @@ func (c *client) patienceLeft(now time.Duration) time.Duration {
 	if taking == 0 || c.stage == asking && !c.x.answerHeld {
 		return 0
 	}
-	return c.w.p.o.IdleTimeout - (now - taking)
+	return c.w.plan.IdleTimeout - (now - taking)
 }
 
 // closeSoon closes the connection once what was sent is out.
@@ -264,7 +264,7 @@ func (c *client) closeSoon() {
 	}
 	c.stage = closing
 	c.in = c.w.keep(c.in, nil)
-	c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.IdleTimeout)
+	c.alarm.start(c.conn, c.w.loop.Now(), c.w.plan.IdleTimeout)
 	c.flow()
 }
 
@@ -335,7 +335,7 @@ func (c *client) Sent(*loop.Conn) {
 		c.alarm.start(c.conn, c.w.loop.Now(), lingerFor)
 	case c.stage == reading && c.held:
 		c.held = false
-		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.o.IdleTimeout)
+		c.alarm.start(c.conn, c.w.loop.Now(), c.w.plan.IdleTimeout)
 		c.proceed()
 	case c.stage == asking && c.x.answerHeld:
 		c.x.resumeAnswer()

@@ -65,6 +65,9 @@ func (c *counts) addTo(s *Stats) {
 
 // Stats returns the sums over all loops and routes.
 func (p *Proxy) Stats() (sum Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	sum = p.retired
 	for _, w := range p.workers {
 		closed := w.closed.Load() // before those accepted, so that nobody is closed who was not accepted
 		accepted := w.accepted.Load()
@@ -73,16 +76,24 @@ func (p *Proxy) Stats() (sum Stats) {
 		for i := range w.ways {
 			w.ways[i].counts.addTo(&sum)
 		}
+		for _, c := range w.gone {
+			c.addTo(&sum)
+		}
 		w.nowhere.addTo(&sum)
 	}
 	return sum
 }
 
-// RouteStats returns the sums over all loops of the route with that index in
-// Options.Routes.
-func (p *Proxy) RouteStats(route int) (sum Stats) {
+// RouteStats returns the sums over all loops of one route, as Route.Name calls it.
+func (p *Proxy) RouteStats(name string) (sum Stats) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for _, w := range p.workers {
-		w.ways[route].counts.addTo(&sum)
+		for i := range w.ways {
+			if w.ways[i].name == name {
+				w.ways[i].counts.addTo(&sum)
+			}
+		}
 	}
 	return sum
 }

@@ -182,7 +182,7 @@ func (x *exchange) dial() {
 // connectFailed tries another server: nothing was sent yet.
 func (x *exchange) connectFailed(err error) {
 	server := x.lease.Server()
-	x.w.p.o.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
+	x.w.plan.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
 	outcome, free := pool.ConnectFailed, errors.Is(err, unix.ECONNREFUSED)
 	switch {
 	case err == errClosed, errors.Is(err, unix.EADDRNOTAVAIL):
@@ -229,7 +229,7 @@ func (x *exchange) onward() *onward {
 	*o = onward{
 		client:     x.c.address,
 		claims:     x.c.trusted,
-		off:        x.w.p.o.Forwarded == ForwardedOff,
+		off:        x.w.plan.Forwarded == ForwardedOff,
 		serverHost: hostOf(x.lease.Server()),
 		host:       x.to.Host,
 		edits:      x.way.requestEdits,

@@ -13,9 +13,9 @@ import (
 // connection it cannot tell later, and what such a client sent must not reach a
 // server under nobody's name. It may be for a PROXY header to say.
 func (c *client) identify(conn *loop.Conn) {
-	p := c.w.p
+	p := c.w.plan
 	c.address = conn.RemoteAddr()
-	if _, unix := p.address.(*net.UnixAddr); !unix && !c.address.IsValid() {
+	if _, unix := c.w.p.address.(*net.UnixAddr); !unix && !c.address.IsValid() {
 		c.close(ClientReset)
 		return
 	}
@@ -23,8 +23,8 @@ func (c *client) identify(conn *loop.Conn) {
 		c.destination = conn.LocalAddr()
 	}
 	conn.Resume()
-	if contains(p.o.AcceptProxy, c.address.Addr()) {
-		c.alarm.start(conn, c.w.loop.Now(), p.o.AcceptProxyTimeout)
+	if contains(p.AcceptProxy, c.address.Addr()) {
+		c.alarm.start(conn, c.w.loop.Now(), p.AcceptProxyTimeout)
 		return
 	}
 	c.identified()
@@ -56,18 +56,18 @@ func (c *client) unintroduced() {
 
 // identified goes on, once it is known who the client is.
 func (c *client) identified() {
-	p := c.w.p
+	p := c.w.plan
 	c.stage = reading
-	if c.address.IsValid() {
-		c.limited = p.perClient.Enter(c.address.Addr())
+	if p.MaxPerClient > 0 && c.address.IsValid() {
+		c.limited = c.w.p.perClient.Enter(c.address.Addr())
 		if !c.limited {
 			c.refuse(failure{code: 429, reason: "too many connections from this address", ended: ClientLimit}, true)
 			c.linger()
 			return
 		}
 	}
-	c.trusted = p.o.Forwarded == ForwardedAppend || contains(p.o.Trusted, c.address.Addr())
-	c.alarm.start(c.conn, c.w.loop.Now(), p.patience(p.o.HeaderTimeout))
+	c.trusted = p.Forwarded == ForwardedAppend || contains(p.Trusted, c.address.Addr())
+	c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.patience(p.HeaderTimeout))
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {

@@ -109,6 +109,19 @@ func (u *Upstream) complete(d *defaults) {
 	fill(d, "max_idle", &u.MaxIdle, 256)
 }
 
+// upstreamOf returns an upstream that is that pool's, nil if there is none.
+func (o *Options) upstreamOf(p *pool.Pool) *Upstream {
+	if o.Default != nil && o.Default.Pool == p {
+		return o.Default
+	}
+	for _, r := range o.Routes {
+		if r.Upstream != nil && r.Pool == p {
+			return r.Upstream
+		}
+	}
+	return nil
+}
+
 // sendsProxy reports whether some servers are told by a PROXY header who the client
 // is.
 func (o *Options) sendsProxy() bool {

@@ -60,24 +60,29 @@ const drainGrace = 500 * time.Millisecond
 // A Proxy is one http listener and the connections on both its sides. Its
 // methods may be called from any goroutine.
 type Proxy struct {
-	o          Options
-	address    net.Addr
-	workers    []*worker
-	table      *route.Table // nil: there are no routes
-	gate       *limit.Gate
-	perClient  *limit.Clients
-	sendsProxy bool // some servers are told by a PROXY header who the client is
-	draining   atomic.Bool
-	stopped    sync.Once
-	stopErr    error
+	name      string
+	address   net.Addr
+	workers   []*worker
+	gate      *limit.Gate
+	perClient *limit.Clients
+	draining  atomic.Bool
+	stopped   sync.Once
+	stopErr   error
 
-	mu      sync.Mutex
-	sockets []int // one for each worker, until Start or Stop; guarded by mu, as the workers' counts are against all but their loops
+	mu      sync.Mutex // guards what follows, and the workers' ways and counts against all but their loops
+	sockets []int      // one for each worker, until Start or Stop
+	retired Stats      // of routes that are gone
 }
 
-// New binds the listener's address. Clients queue in the kernel until Start. Every
-// proxy has to be stopped, started or not, before its loops are.
-func New(o Options) (*Proxy, error) {
+// plan is what a proxy is to do, made ready. It does not change; another one takes
+// its place.
+type plan struct {
+	Options
+	table      *route.Table // nil: there are no routes
+	sendsProxy bool         // some servers are told by a PROXY header who the client is
+}
+
+func newPlan(o Options) (*plan, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
@@ -85,18 +90,45 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, fmt.Errorf("http listener %q: %w", o.Name, err)
 	}
+	return &plan{o, table, o.sendsProxy()}, nil
+}
+
+// New binds the listener's address. Clients queue in the kernel until Start. Every
+// proxy has to be stopped, started or not, before its loops are.
+func New(o Options) (*Proxy, error) {
+	first, err := newPlan(o)
+	if err != nil {
+		return nil, err
+	}
 	sockets, address, err := loop.Bind(o.Address, len(o.Loops), o.Socket)
 	if err != nil {
 		return nil, err
 	}
 	p := &Proxy{
-		o: o, address: address, sockets: sockets,
-		gate: limit.NewGate(o.MaxConnections), perClient: limit.NewClients(o.MaxPerClient), sendsProxy: o.sendsProxy(), table: table,
+		name: o.Name, address: address, sockets: sockets,
+		gate: limit.NewGate(o.MaxConnections), perClient: limit.NewClients(o.MaxPerClient),
 	}
 	for _, lp := range o.Loops {
-		p.workers = append(p.workers, newWorker(p, lp))
+		p.workers = append(p.workers, newWorker(p, lp, first))
 	}
 	return p, nil
+}
+
+// Update prepares the proxy to do as these options say; commit, which is called at
+// most once, then has it do so, soon: requests that have a way already go on by it.
+// Name, Address and Loops cannot change, and an Upstream belongs to one call.
+func (p *Proxy) Update(o Options) (commit func(), err error) {
+	next, err := newPlan(o)
+	if err != nil {
+		return nil, err
+	}
+	return func() {
+		p.gate.Limit(o.MaxConnections)
+		p.perClient.Limit(o.MaxPerClient)
+		for _, w := range p.workers {
+			w.loop.Post(func() { w.update(next) })
+		}
+	}, nil
 }
 
 // Start begins to accept clients. It is called once.
@@ -153,7 +185,7 @@ func (p *Proxy) stop(ctx context.Context) error {
 		}
 	}
 	if left > 0 {
-		return fmt.Errorf("http listener %q: closed %d connections still in use: %w", p.o.Name, left, ctx.Err())
+		return fmt.Errorf("http listener %q: closed %d connections still in use: %w", p.name, left, ctx.Err())
 	}
 	return nil
 }

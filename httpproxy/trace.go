@@ -25,7 +25,7 @@ type trace struct {
 
 // enter begins to count a request, and says where it is to go.
 func (x *exchange) enter(w *way) {
-	x.way, x.to, x.trace.route = w, w.to, &w.counts
+	x.way, x.to, x.trace.route = w, w.to, w.counts
 	w.counts.requests.Add(1)
 }
 
@@ -88,7 +88,7 @@ func (x *exchange) finish(ended Ending) {
 			c.duration.Observe(took)
 		}
 	}
-	if x.w.p.o.AccessLog != nil {
+	if x.w.plan.AccessLog != nil {
 		x.w.log(x.entry(ended))
 	}
 	x.server, x.trace.route = nil, nil
@@ -100,8 +100,8 @@ func (c *client) finish(f failure) {
 	if f.code > 0 {
 		c.w.nowhere.statuses[f.code/100].Add(1)
 	}
-	if c.w.p.o.AccessLog != nil {
-		c.w.log(&entry{time: time.Now(), listener: c.w.p.o.Name, client: c.address, status: f.code,
+	if c.w.plan.AccessLog != nil {
+		c.w.log(&entry{time: time.Now(), listener: c.w.plan.Name, client: c.address, status: f.code,
 			queue: -1, connect: -1, firstByte: -1, total: -1, ended: f.ended})
 	}
 }
@@ -112,7 +112,7 @@ func (x *exchange) entry(ended Ending) *entry {
 	e := &x.w.entry
 	*e = entry{
 		time:      time.Now(),
-		listener:  x.w.p.o.Name,
+		listener:  x.w.plan.Name,
 		client:    x.c.address,
 		status:    x.status,
 		received:  x.received,
@@ -157,13 +157,17 @@ func (e *entry) clone() *entry {
 	return &c
 }
 
+// log writes a record, unless there is no access log any more.
 func (w *worker) log(e *entry) {
-	if w.p.o.Combined {
+	if w.plan.AccessLog == nil {
+		return
+	}
+	if w.plan.Combined {
 		w.line = e.appendCombined(w.line[:0])
 	} else {
 		w.line = e.appendJSON(w.line[:0])
 	}
-	w.p.o.AccessLog.Write(w.line)
+	w.plan.AccessLog.Write(w.line)
 }
 
 // end counts the end of a request or tunnel, and the bytes that it moved.

@@ -33,7 +33,7 @@ func (x *exchange) upgrade(early []byte) {
 	u.conn.Send(c.in)
 	sent := len(c.in)
 	t := &tunnel{c: c, u: u, lease: x.lease, trace: x.trace}
-	if x.w.p.o.AccessLog != nil {
+	if x.w.plan.AccessLog != nil {
 		t.entry = x.entry(Upgraded).clone()
 	}
 	t.pair.Client, t.pair.Upstream = client, server

@@ -3,6 +3,7 @@ package httpproxy
 import (
 	"bytes"
 	"cmp"
+	"slices"
 
 	"fulcrum/httpproxy/route"
 )
@@ -52,25 +53,55 @@ type way struct {
 
 	requestEdits, answerEdits *edits
 
-	counts counts
+	counts *counts
 }
 
-// newWays returns the ways of all routes, and last that of the other requests.
-func newWays(o *Options) []way {
-	ways := make([]way, len(o.Routes)+1)
-	for i := range o.Routes {
-		r := &o.Routes[i]
+// newWays returns the ways of all routes, and last that of the other requests. Those
+// of routes that there were before go on counting. It is called with the proxy's
+// mutex held.
+func (w *worker) newWays(next *plan) []way {
+	before := make(map[string]*counts)
+	for i := range w.ways {
+		before[w.ways[i].name] = w.ways[i].counts
+	}
+	ways := make([]way, len(next.Routes)+1)
+	for i := range next.Routes {
+		r := &next.Routes[i]
 		ways[i] = way{name: r.Name(), to: r.Upstream, redirect: r.Redirect, strips: r.StripPrefix,
 			requestEdits: r.Request.compile(), answerEdits: r.Answer.compile()}
 	}
-	ways[len(o.Routes)].to = o.Default
+	ways[len(next.Routes)].to = next.Default
+	for i := range ways {
+		way := &ways[i]
+		if way.counts = before[way.name]; way.counts == nil {
+			way.counts = new(counts)
+		}
+		delete(before, way.name)
+	}
+	for _, c := range before {
+		w.gone = append(w.gone, c)
+	}
+	w.retireCounts()
 	return ways
+}
+
+// retireCounts adds the counts of routes that are gone to the proxy's, once the last
+// of their requests has ended.
+func (w *worker) retireCounts() {
+	w.gone = slices.DeleteFunc(w.gone, func(c *counts) bool {
+		var sum Stats
+		if c.addTo(&sum); sum.Active > 0 {
+			return false
+		}
+		c.addTo(&w.p.retired)
+		return true
+	})
 }
 
 // find sets out on the request's way.
 func (x *exchange) find() {
 	rule := -1
-	if t := x.w.p.table; t != nil {
+	if t := x.w.plan.table; t != nil {
 		var err error
 		if rule, x.covered, err = t.Find(x.req.host, x.req.target); err != nil {
 			x.fail(failure{code: 400, reason: err.Error(), ended: RefusedHead})

@@ -21,6 +21,7 @@ const (
 // belongs to the loop.
 type worker struct {
 	p        *Proxy
+	plan     *plan
 	loop     *loop.Loop
 	port     *loop.Listener // nil before it listens and after it has stopped
 	clients  *client        // the newest; they are linked
@@ -37,8 +38,9 @@ type worker struct {
 	onward  onward
 	line    []byte
 
-	ways             []way  // the routes', and last that of requests that no route is for
-	nowhere          counts // of what was refused before its way was known
+	ways             []way     // the routes', and last that of requests that no route is for
+	gone             []*counts // of routes that are, while requests are still on their way
+	nowhere          counts    // of what was refused before its way was known
 	accepted, closed atomic.Int64
 	counts           map[*pool.Server]*counts // the loop reads; it writes, and others read, under p.mu
 
@@ -48,19 +50,43 @@ type worker struct {
 	tunnels relay.Options
 }
 
-func newWorker(p *Proxy, lp *loop.Loop) *worker {
+func newWorker(p *Proxy, lp *loop.Loop, first *plan) *worker {
 	w := &worker{
-		p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), parser: newParser(p.o.MaxHeaderBytes, p.o.MaxHeaders),
-		ways: newWays(&p.o), counts: map[*pool.Server]*counts{},
+		p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), counts: map[*pool.Server]*counts{},
 	}
-	w.tunnels = relay.Options{Idle: p.o.IdleTimeout, Moved: &w.relayed}
+	w.follow(first)
 	return w
+}
+
+// follow goes over to a plan, the first one or another.
+func (w *worker) follow(next *plan) {
+	w.p.mu.Lock()
+	w.ways = w.newWays(next)
+	w.p.mu.Unlock()
+	w.plan = next
+	w.parser = newParser(next.MaxHeaderBytes, next.MaxHeaders)
+	w.tunnels = relay.Options{Idle: next.IdleTimeout, Moved: &w.relayed}
+}
+
+// update goes over to another plan.
+func (w *worker) update(next *plan) {
+	if w.port != nil && next.Socket != w.plan.Socket {
+		if err := w.port.SetOptions(next.Socket); err != nil {
+			next.Logger.Warn("options of a listening socket could not be changed", "error", err)
+		}
+	}
+	w.follow(next)
+	for _, set := range w.servers {
+		if to := next.upstreamOf(set.to.Pool); to != nil {
+			set.to = to
+		}
+	}
 }
 
 func (w *worker) listen(socket int) {
 	var err error
 	if w.port, err = w.loop.Listen(socket, w); err != nil {
-		w.p.o.Logger.Error("a loop does not accept connections", "error", err)
+		w.plan.Logger.Error("a loop does not accept connections", "error", err)
 	}
 }
 

@@ -77,14 +77,14 @@ func (s *Supervisor) Listeners() []admin.ListenerInfo {
 }
 
 func (l *listener) routes() (all []admin.Route) {
-	for i, from := range l.config.Routes {
+	for _, from := range l.config.Routes {
 		route := admin.Route{SNI: from.SNI, Host: from.Host, Path: from.Path, Pool: from.Pool}
 		if from.Redirect != nil {
 			to := admin.Redirect(*from.Redirect)
 			route.Redirect = &to
 		}
 		if l.http != nil {
-			sum := l.http.RouteStats(i)
+			sum := l.http.RouteStats((&httpproxy.Route{Host: from.Host, Path: from.Path}).Name())
 			route.HTTP = httpTraffic(&sum)
 		}
 		all = append(all, route)
