@@ -94,6 +94,13 @@ func (s *Server) Source() netip.Addr {
 // Active returns how many connections or requests are in flight on the server.
 func (s *Server) Active() int64 { return s.active.Load() }
 
+// Spec returns what the operator says of the server.
+func (s *Server) Spec() ServerSpec {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return s.spec
+}
+
 // Health returns the latest check result.
 func (s *Server) Health() Health {
 	s.pool.mu.Lock()

@@ -14,8 +14,24 @@ func (l httpListener) Address() string          { return written(l.Addr()) }
 func (l httpListener) Stop(ctx context.Context) { l.Proxy.Stop(ctx) }
 func (l httpListener) Abandon()                 { l.Proxy.Stop(context.Background()) }
 
-func (r *running) newHTTP(c *config.Listener) (*httpproxy.Proxy, error) {
-	o := httpproxy.Options{
+// prepareHTTP makes the http listener, or prepares the one that is kept.
+func (r *running) prepareHTTP(l *listener, was *running) error {
+	o, err := r.httpOptions(l.config, was)
+	if err != nil {
+		return err
+	}
+	if l.kept != nil {
+		l.http = l.kept.http
+		l.commit, err = l.http.Update(o)
+	} else {
+		l.http, err = httpproxy.New(o)
+	}
+	l.protocol = httpListener{l.http}
+	return err
+}
+
+func (r *running) httpOptions(c *config.Listener, was *running) (o httpproxy.Options, err error) {
+	o = httpproxy.Options{
 		Name:           c.Name,
 		Loops:          r.loops,
 		IdleTimeout:    c.IdleTimeout,
@@ -36,16 +52,13 @@ func (r *running) newHTTP(c *config.Listener) (*httpproxy.Proxy, error) {
 		o.AcceptProxy, o.AcceptProxyTimeout = a.From, a.Timeout
 	}
 	if err := r.routeHTTP(c, &o); err != nil {
-		return nil, err
+		return o, err
 	}
-	var err error
-	if o.AccessLog, err = r.accessLog(c.AccessLog); err != nil {
-		return nil, err
+	if o.AccessLog, err = r.accessLog(c.AccessLog, was); err != nil {
+		return o, err
 	}
-	if o.Address, err = resolveListen(c.Address); err != nil {
-		return nil, err
-	}
-	return httpproxy.New(o)
+	o.Address, err = resolveListen(c.Address)
+	return o, err
 }
 
 // routeHTTP says which pools a listener feeds.

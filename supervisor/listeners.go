@@ -2,6 +2,8 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"fulcrum/config"
 	"fulcrum/httpproxy"
@@ -12,6 +14,8 @@ import (
 // listener is a tcp or http listener with its config.
 type listener struct {
 	config *config.Listener
+	kept   *listener        // what it goes on from; nil: it is new
+	commit func()           // sets it going, or has it do what is new
 	tcp    *l4.Listener     // nil if it is an http listener
 	http   *httpproxy.Proxy // nil if it is a tcp listener
 	protocol
@@ -27,19 +31,38 @@ type protocol interface {
 	Forget(s *pool.Server)
 }
 
-func (r *running) newListener(c *config.Listener) (made *listener, err error) {
-	l := &listener{config: c}
+// prepareListener makes a listener, or has the one that there was at its address go
+// on.
+func (r *running) prepareListener(c *config.Listener, was *running) (l *listener, err error) {
+	l = &listener{config: c, kept: was.listenerAt(c)}
+	if l.kept != nil && l.kept.config.Protocol != c.Protocol {
+		return nil, fmt.Errorf("%s is served by %s listener %q; the protocol of an address cannot change while the balancer runs, restart it",
+			c.Address, l.kept.config.Protocol, l.kept.config.Name)
+	}
 	if c.Protocol == config.ProtocolTCP {
-		l.tcp, err = r.newTCP(c)
-		l.protocol = tcpListener{l.tcp}
+		err = r.prepareTCP(l, was)
 	} else {
-		l.http, err = r.newHTTP(c)
-		l.protocol = httpListener{l.http}
+		err = r.prepareHTTP(l, was)
 	}
 	if err != nil {
 		return nil, err
 	}
+	if l.kept == nil {
+		l.commit = l.Start
+	}
 	return l, nil
+}
+
+// listenerAt returns the listener at the address that a config names. Where the
+// system picks the port, that is the one of the same name.
+func (r *running) listenerAt(c *config.Listener) *listener {
+	for _, l := range r.listeners {
+		picked := strings.HasSuffix(c.Address, ":0")
+		if l.config.Address == c.Address && (!picked || l.config.Name == c.Name) {
+			return l
+		}
+	}
+	return nil
 }
 
 // upstreams returns what makes an upstream of a pool by its name, once for each

@@ -9,8 +9,8 @@ import (
 )
 
 // accessLog returns the log at a path, nil for "". Listeners that name the same
-// one share it.
-func (r *running) accessLog(path string) (*accesslog.Log, error) {
+// one share it, those of the running before too.
+func (r *running) accessLog(path string, was *running) (*accesslog.Log, error) {
 	switch path {
 	case "":
 		return nil, nil
@@ -19,6 +19,10 @@ func (r *running) accessLog(path string) (*accesslog.Log, error) {
 		path = filepath.Clean(path)
 	}
 	if l := r.logs[path]; l != nil {
+		return l, nil
+	}
+	if l := was.logs[path]; l != nil {
+		r.logs[path] = l
 		return l, nil
 	}
 	l, err := accesslog.Open(path, accesslog.Options{Logger: r.log})
@@ -33,14 +37,18 @@ func (r *running) accessLog(path string) (*accesslog.Log, error) {
 // log that cannot be reopened goes on in the old file; the error names it.
 func (s *Supervisor) ReopenLogs() error {
 	var problems []error
-	for _, l := range s.running.logs {
+	for _, l := range s.current.Load().logs {
 		problems = append(problems, l.Reopen())
 	}
 	return errors.Join(problems...)
 }
 
-func (r *running) closeLogs() {
+// closeLogs closes the logs that others do not have too.
+func (r *running) closeLogs(others *running) {
 	for path, l := range r.logs {
+		if others.logs[path] == l {
+			continue
+		}
 		l.Close()
 		if n := l.Dropped(); n > 0 {
 			r.log.Warn("access log is incomplete", "path", path, "dropped", n)

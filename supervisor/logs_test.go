@@ -19,7 +19,7 @@ func TestAccessLog(t *testing.T) {
 	    {"name": "one", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all", "access_log": "%[1]s/access.log"},
 	    {"name": "two", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all", "access_log": "%[1]s/./access.log"}],
 	  "pools": [{"name": "all", "servers": [%[2]q], "health": false}]}`, dir, a)
-	if n := len(w.running.logs); n != 1 {
+	if n := len(w.current.Load().logs); n != 1 {
 		t.Errorf("%d logs", n)
 	}
 	visit := func(listener string) {

@@ -25,8 +25,15 @@ var processors = sync.OnceValue(func() int {
 	return n
 })
 
-// prepareLoops makes a loop for each processor, if any listener needs them.
-func (r *running) prepareLoops() (err error) {
+// prepareLoops makes a loop for each processor, if any listener needs them and
+// there are none.
+func (r *running) prepareLoops(was *running) (err error) {
+	if len(was.loops) > 0 {
+		if r.config.IO != was.config.IO {
+			return fmt.Errorf("io: %q cannot become %q while the balancer runs; restart it", was.config.IO, r.config.IO)
+		}
+		return nil
+	}
 	if len(r.config.Listeners) == 0 {
 		return nil
 	}

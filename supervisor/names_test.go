@@ -139,7 +139,7 @@ func TestUploadOfANameThatDoesNotResolve(t *testing.T) {
 	if s := w.server("late.example:80"); created || err != nil || s.Weight != 7 {
 		t.Errorf("updated: created %t, error %v, %+v", created, err, s)
 	}
-	if to := w.running.pools[0].Find("late.example:80").Resolved(); to == nil || to.String() != "127.0.0.1:80" {
+	if to := w.current.Load().pools[0].Find("late.example:80").Resolved(); to == nil || to.String() != "127.0.0.1:80" {
 		t.Errorf("leads to %v", to)
 	}
 }

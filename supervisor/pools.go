@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,6 +34,9 @@ const (
 type poolInUse struct {
 	*pool.Pool
 	config  *config.Pool
+	kept    *poolInUse // what it goes on from; nil: it is new
+	options pool.Options
+	specs   []pool.ServerSpec // of the config's servers
 	checker *health.Checker
 	names   *resolve.Watcher
 }
@@ -42,27 +47,23 @@ func (p *poolInUse) reconcile() {
 	p.checker.Reconcile()
 }
 
-func (p *poolInUse) stop() {
-	p.names.Stop()
-	p.checker.Stop()
-}
-
-// preparePools makes the pools. A server whose name does not resolve yet is in its
-// pool and not healthy; the pool's watcher goes on trying, and says so.
-func (r *running) preparePools() (problems []error) {
+// preparePools makes the pools, or prepares those that are kept. A server whose name
+// does not resolve yet is in its pool and not healthy; the pool's watcher goes on
+// trying, and says so.
+func (r *running) preparePools(s *Supervisor, was *running) (problems []error) {
 	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
 	defer cancel()
-	leads := lookUp(ctx, r.config.Pools)
+	leads := lookUp(ctx, r.config.Pools, was)
 	for i := range r.config.Pools {
 		c := &r.config.Pools[i]
-		p, err := r.newPool(c)
+		p, err := s.preparePool(c, was.find(c.Name))
 		if err != nil {
 			problems = append(problems, fmt.Errorf("pool %q: %w", c.Name, err))
 			continue
 		}
 		for j := range c.Servers {
 			s := &c.Servers[j]
-			p.Upload(pool.ServerSpec{
+			p.specs = append(p.specs, pool.ServerSpec{
 				Address:        s.Address,
 				Resolved:       leads[s.Address],
 				Weight:         s.Weight,
@@ -75,24 +76,85 @@ func (r *running) preparePools() (problems []error) {
 	return problems
 }
 
-func (r *running) newPool(c *config.Pool) (*poolInUse, error) {
-	o := pool.Options{Algorithm: c.Algorithm, Retries: (*pool.Retries)(c.Retries)}
+// preparePool makes a pool, or has one go on with those who look after its servers
+// unless these are to do something else.
+func (s *Supervisor) preparePool(c *config.Pool, kept *poolInUse) (p *poolInUse, err error) {
+	p = &poolInUse{config: c, kept: kept}
+	p.options = pool.Options{Algorithm: c.Algorithm, Retries: (*pool.Retries)(c.Retries)}
 	if c.Queue != nil {
-		o.QueueLength = c.Queue.Length
+		p.options.QueueLength = c.Queue.Length
 	}
-	p, err := pool.New(c.Name, o)
-	if err != nil {
+	if p.Pool, err = pool.New(c.Name, p.options); err != nil {
 		return nil, err
 	}
-	return &poolInUse{
-		Pool:    p,
-		config:  c,
-		checker: health.New(p, r.healthOptions(c)),
-		names:   resolve.New(p, resolve.Options{Interval: c.ResolveInterval, Logger: r.log}),
-	}, nil
+	if kept != nil {
+		p.Pool = kept.Pool
+	}
+	if kept != nil && reflect.DeepEqual(c.Health, kept.config.Health) && c.SendProxy == kept.config.SendProxy && c.OnUnhealthy == kept.config.OnUnhealthy {
+		p.checker = kept.checker
+	} else {
+		p.checker = health.New(p.Pool, s.healthOptions(c))
+	}
+	if kept != nil && c.ResolveInterval == kept.config.ResolveInterval {
+		p.names = kept.names
+	} else {
+		p.names = resolve.New(p.Pool, resolve.Options{Interval: c.ResolveInterval, Logger: s.log})
+	}
+	return p, nil
 }
 
-func (r *running) healthOptions(c *config.Pool) health.Options {
+// commit brings the pool's servers to what the config says of them. Those that were
+// uploaded stay; those that the config named before and no longer does are deleted.
+// It is called with Supervisor.changes held.
+func (p *poolInUse) commit(s *Supervisor) {
+	var before []config.Server
+	if p.kept != nil {
+		before = p.kept.config.Servers
+		if err := p.Configure(p.options); err != nil {
+			s.log.Error("a pool goes on as before", "pool", p.Name(), "error", err)
+		}
+		p.kept.stopBut(p)
+	}
+	for _, spec := range p.specs {
+		if p.differs(spec) || s.comesBack(p, spec.Address) {
+			p.Upload(spec)
+		}
+	}
+	for _, c := range before {
+		if server := p.Find(c.Address); server != nil && !p.configures(c.Address) {
+			s.beginRemoval(p, server)
+		}
+	}
+	p.reconcile()
+}
+
+// differs reports whether a server is not what a spec says.
+func (p *poolInUse) differs(spec pool.ServerSpec) bool {
+	server := p.Find(spec.Address)
+	if server == nil {
+		return true
+	}
+	now := server.Spec()
+	return now.Weight != spec.Weight || now.MaxConnections != spec.MaxConnections || !slices.Equal(now.Sources, spec.Sources)
+}
+
+// configures reports whether the config names a server.
+func (p *poolInUse) configures(address string) bool {
+	return slices.ContainsFunc(p.config.Servers, func(s config.Server) bool { return s.Address == address })
+}
+
+// stopBut stops those who look after the pool's servers, unless they are another's
+// too.
+func (p *poolInUse) stopBut(other *poolInUse) {
+	if other == nil || other.checker != p.checker {
+		p.checker.Stop()
+	}
+	if other == nil || other.names != p.names {
+		p.names.Stop()
+	}
+}
+
+func (s *Supervisor) healthOptions(c *config.Pool) health.Options {
 	h := c.Health
 	o := health.Options{
 		Off:       h.Off,
@@ -102,13 +164,13 @@ func (r *running) healthOptions(c *config.Pool) health.Options {
 		Fall:      h.Fall,
 		Path:      h.Path,
 		SendProxy: versionOf(c.SendProxy),
-		Logger:    r.log,
+		Logger:    s.log,
 	}
 	for _, status := range h.Status {
 		o.Status = append(o.Status, health.StatusRange(status))
 	}
 	if c.OnUnhealthy == config.OnUnhealthyClose {
-		o.OnUnhealthy = r.closeServer
+		o.OnUnhealthy = s.closeServer
 	}
 	return o
 }
@@ -142,9 +204,10 @@ func (p *poolInUse) socket() loop.SocketOptions {
 	return loop.SocketOptions{Keepalive: p.config.TCPKeepalive, UserTimeout: p.config.TCPUserTimeout}
 }
 
-// lookUp returns where the servers' addresses lead. Those that could not be
-// resolved by the time that ctx ends are not in it.
-func lookUp(ctx context.Context, pools []config.Pool) map[string]net.Addr {
+// lookUp returns where the servers' addresses lead, but for those that are in their
+// pools already. Those that could not be resolved by the time that ctx ends are not
+// in it.
+func lookUp(ctx context.Context, pools []config.Pool, was *running) map[string]net.Addr {
 	var mu sync.Mutex
 	leads := make(map[string]net.Addr) // guarded by mu
 	addresses := make(chan string)
@@ -164,7 +227,11 @@ func lookUp(ctx context.Context, pools []config.Pool) map[string]net.Addr {
 	}
 	asked := make(map[string]bool)
 	for _, p := range pools {
+		kept := was.find(p.Name)
 		for _, s := range p.Servers {
+			if kept != nil && kept.Find(s.Address) != nil {
+				continue
+			}
 			if !asked[s.Address] {
 				asked[s.Address] = true
 				addresses <- s.Address
@@ -176,11 +243,19 @@ func lookUp(ctx context.Context, pools []config.Pool) map[string]net.Addr {
 	return leads
 }
 
-func (r *running) pool(name string) (*poolInUse, error) {
+// find returns the pool of that name, or nil.
+func (r *running) find(name string) *poolInUse {
 	for _, p := range r.pools {
 		if p.Name() == name {
-			return p, nil
+			return p
 		}
+	}
+	return nil
+}
+
+func (r *running) pool(name string) (*poolInUse, error) {
+	if p := r.find(name); p != nil {
+		return p, nil
 	}
 	return nil, fmt.Errorf("pool %q does not exist", name)
 }

@@ -62,7 +62,7 @@ func TestOnUnhealthy(t *testing.T) {
 // sources returns where connections to a server come from.
 func (w *world) sources(address string) (all []string) {
 	w.t.Helper()
-	s := w.running.pools[0].Find(address)
+	s := w.current.Load().pools[0].Find(address)
 	if s == nil {
 		w.t.Fatalf("no server %q", address)
 	}
@@ -116,7 +116,7 @@ func TestSources(t *testing.T) {
 func TestUploadLeavesAServerWhereItIs(t *testing.T) {
 	useNames(t).known.Store(true)
 	w := start(t, onePool, quoted("app.example:80"), "1m")
-	p := w.running.pools[0]
+	p := w.current.Load().pools[0]
 	s := p.Find("app.example:80")
 	to := net.TCPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.9:80"))
 	p.SetResolved(s, to)

@@ -15,7 +15,7 @@ import (
 	"fulcrum/loop"
 )
 
-// running is everything that was built from one config.
+// running is everything that was built from one config, or kept from the one before.
 type running struct {
 	config    *config.Config
 	log       *slog.Logger
@@ -27,20 +27,21 @@ type running struct {
 	admin     *admin.Listener
 }
 
-// prepare builds all that the config asks for, without a byte of traffic being
-// taken. On an error, which names every problem, nothing is left open.
-func prepare(c *config.Config, controller admin.Controller, log *slog.Logger) (*running, error) {
-	r := &running{config: c, log: log, logs: make(map[string]*accesslog.Log)}
+// prepare builds all that the config asks for and that was does not have, without a
+// byte of traffic being taken. On an error, which names every problem, nothing is
+// left open and nothing has changed.
+func (s *Supervisor) prepare(c *config.Config, was *running) (*running, error) {
+	r := &running{config: c, log: s.log, io: was.io, loops: was.loops, logs: make(map[string]*accesslog.Log)}
 	var problems *multierror.Error
-	problems = multierror.Append(problems, r.preparePools()...)
-	if err := r.prepareLoops(); err != nil {
+	problems = multierror.Append(problems, r.preparePools(s, was)...)
+	if err := r.prepareLoops(was); err != nil {
 		problems = multierror.Append(problems, err)
 	} else {
-		problems = multierror.Append(problems, r.prepareListeners()...)
+		problems = multierror.Append(problems, r.prepareListeners(was)...)
 	}
-	problems = multierror.Append(problems, r.prepareAdmin(controller))
+	problems = multierror.Append(problems, r.prepareAdmin(s, was))
 	if problems.ErrorOrNil() != nil {
-		r.abandon()
+		r.abandon(was)
 		problems.ErrorFormat = asLines
 		return nil, problems
 	}
@@ -54,9 +55,9 @@ func asLines(problems []error) string {
 	return fmt.Sprintf("%d problems\n%s", len(problems), errors.Join(problems...))
 }
 
-func (r *running) prepareListeners() (problems []error) {
+func (r *running) prepareListeners(was *running) (problems []error) {
 	for i := range r.config.Listeners {
-		l, err := r.newListener(&r.config.Listeners[i])
+		l, err := r.prepareListener(&r.config.Listeners[i], was)
 		if err != nil {
 			problems = append(problems, fmt.Errorf("listener %q: %w", r.config.Listeners[i].Name, err))
 			continue
@@ -66,8 +67,12 @@ func (r *running) prepareListeners() (problems []error) {
 	return problems
 }
 
-func (r *running) prepareAdmin(controller admin.Controller) error {
-	if r.config.Admin == nil {
+func (r *running) prepareAdmin(controller admin.Controller, was *running) error {
+	switch {
+	case r.config.Admin == nil:
+		return nil
+	case was.admin != nil && was.config.Admin.Address == r.config.Admin.Address:
+		r.admin = was.admin
 		return nil
 	}
 	socket, err := listenOn(r.config.Admin.Address)
@@ -82,31 +87,41 @@ func (r *running) prepareAdmin(controller admin.Controller) error {
 	return nil
 }
 
-// commit sets everything going. It cannot fail.
-func (r *running) commit() {
+// commit sets everything going that was prepared. It cannot fail.
+func (r *running) commit(s *Supervisor, was *running) {
+	for _, p := range r.pools {
+		p.commit(s)
+	}
+	for _, l := range r.listeners {
+		l.commit()
+	}
+	if r.admin != nil && r.admin != was.admin {
+		r.admin.Start()
+	}
+}
+
+// tell logs what has begun to run.
+func (r *running) tell() {
 	if len(r.loops) > 0 {
 		r.log.Info("event loops", "io", r.io, "loops", len(r.loops))
 	}
 	r.tellDescriptors()
-	for _, p := range r.pools {
-		p.reconcile()
-	}
 	for _, l := range r.listeners {
-		l.Start()
 		r.log.Info("listening", "listener", l.config.Name, "protocol", l.config.Protocol, "address", l.Address(), "pool", l.config.Pool)
 	}
 	if r.admin != nil {
-		r.admin.Start()
 		r.log.Info("admin listening", "address", written(r.admin.Addr()))
 	}
 }
 
-// abandon closes what prepare opened before it failed.
-func (r *running) abandon() {
+// abandon closes what prepare opened, but not what is kept from before.
+func (r *running) abandon(was *running) {
 	for _, l := range r.listeners {
-		l.Abandon()
+		if l.kept == nil {
+			l.Abandon()
+		}
 	}
-	r.close()
+	r.closeBut(was)
 }
 
 // retireListeners has every listener finish its work, until ctx ends.
@@ -119,19 +134,24 @@ func (r *running) retireListeners(ctx context.Context) {
 }
 
 // close ends all that serves the listeners.
-func (r *running) close() {
+func (r *running) close() { r.closeBut(&running{}) }
+
+// closeBut ends what serves the listeners and others do not have too.
+func (r *running) closeBut(others *running) {
 	for _, p := range r.pools {
-		p.stop()
+		p.stopBut(others.find(p.Name()))
 	}
-	if r.admin != nil {
+	if r.admin != nil && r.admin != others.admin {
 		ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
 		defer cancel()
 		if err := r.admin.Stop(ctx); err != nil {
 			r.log.Warn("admin listener was stopped with requests under way", "error", err)
 		}
 	}
-	for _, lp := range r.loops {
-		lp.Stop()
+	if len(others.loops) == 0 {
+		for _, lp := range r.loops {
+			lp.Stop()
+		}
 	}
-	r.closeLogs()
+	r.closeLogs(others)
 }

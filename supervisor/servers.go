@@ -17,7 +17,10 @@ import (
 const drainPoll = 20 * time.Millisecond
 
 // serverKey identifies a server across pools.
-type serverKey struct{ pool, address string }
+type serverKey struct {
+	pool    *pool.Pool
+	address string
+}
 
 // removal is the draining of a deleted server, until it leaves its pool or is
 // uploaded again.
@@ -47,12 +50,7 @@ func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created
 	if p.Find(address) == nil && len(p.Servers()) >= config.MaxServers {
 		return false, "", admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), config.MaxServers)
 	}
-	key := serverKey{p.Name(), address}
-	revived := s.removals[key] != nil
-	if revived {
-		s.removals[key].cancel()
-		delete(s.removals, key)
-	}
+	revived := s.comesBack(p, address)
 	_, created = p.Upload(spec)
 	p.reconcile()
 	return created || revived, p.Name(), nil
@@ -115,7 +113,18 @@ func (s *Supervisor) Delete(_ context.Context, r admin.DeleteRequest) (poolName 
 	if server == nil {
 		return "", admin.NotFound("pool %q has no server %q; %s", p.Name(), address, existing(p))
 	}
-	key := serverKey{p.Name(), address}
+	leaving := s.beginRemoval(p, server)
+	if r.Force && !leaving.forced {
+		leaving.forced = true
+		close(leaving.force)
+	}
+	return p.Name(), nil
+}
+
+// beginRemoval drains a server, unless that has begun, and removes it in the end. It
+// is called with changes held.
+func (s *Supervisor) beginRemoval(p *poolInUse, server *pool.Server) *removal {
+	key := serverKey{p.Pool, server.Address()}
 	leaving := s.removals[key]
 	if leaving == nil {
 		p.Drain(server)
@@ -124,11 +133,19 @@ func (s *Supervisor) Delete(_ context.Context, r admin.DeleteRequest) (poolName 
 		s.removals[key] = leaving
 		s.removing.Go(func() { s.remove(ctx, p, server, leaving) })
 	}
-	if r.Force && !leaving.forced {
-		leaving.forced = true
-		close(leaving.force)
+	return leaving
+}
+
+// comesBack ends the removal of a server, and reports whether it was under way. It
+// is called with changes held, before the server is uploaded.
+func (s *Supervisor) comesBack(p *poolInUse, address string) bool {
+	key := serverKey{p.Pool, address}
+	leaving := s.removals[key]
+	if leaving != nil {
+		leaving.cancel()
+		delete(s.removals, key)
 	}
-	return p.Name(), nil
+	return leaving != nil
 }
 
 // remove waits for a draining server to finish and takes it out of its pool.
@@ -149,7 +166,7 @@ func (s *Supervisor) remove(ctx context.Context, p *poolInUse, server *pool.Serv
 		case <-tick.C:
 		}
 		if closing && ctx.Err() == nil {
-			s.running.closeServer(server)
+			s.closeServer(server)
 			closing = server.Active() > 0
 		}
 	}
@@ -163,9 +180,12 @@ func (s *Supervisor) removed(ctx context.Context, p *poolInUse, server *pool.Ser
 	if ctx.Err() != nil || !p.RemoveDrained(server) {
 		return
 	}
-	delete(s.removals, serverKey{p.Name(), server.Address()})
-	p.reconcile()
-	for _, l := range s.running.listeners {
+	delete(s.removals, serverKey{p.Pool, server.Address()})
+	now := s.current.Load()
+	if next := now.find(p.Name()); next != nil && next.Pool == p.Pool {
+		next.reconcile()
+	}
+	for _, l := range now.listeners {
 		l.Forget(server)
 	}
 	s.log.Info("server is gone", "pool", p.Name(), "server", server.Address())
@@ -182,10 +202,11 @@ func (s *Supervisor) cancelRemovals() {
 }
 
 // closeServer closes what is in flight on a server.
-func (r *running) closeServer(server *pool.Server) {
-	for _, l := range r.listeners {
+func (s *Supervisor) closeServer(server *pool.Server) {
+	for _, l := range s.current.Load().listeners {
 		l.CloseServer(server)
 	}
+	s.retiring.closeServer(server)
 }
 
 // Ready reports whether the balancer takes traffic.
@@ -199,9 +220,10 @@ func (s *Supervisor) Ready() (ok bool, reason string) {
 // find returns the pool that is meant and the server's address in its one form.
 func (s *Supervisor) find(name, server string) (p *poolInUse, address string, err error) {
 	var names []string
-	for _, known := range s.running.pools {
+	pools := s.current.Load().pools
+	for _, known := range pools {
 		names = append(names, known.Name())
-		if known.Name() == name || name == "" && len(s.running.pools) == 1 {
+		if known.Name() == name || name == "" && len(pools) == 1 {
 			p = known
 		}
 	}

@@ -253,14 +253,14 @@ func TestUploadRevives(t *testing.T) {
 	held := dial(t, w.address("echo"))
 	held.say("before")
 	dial(t, w.address("echo")).say("gone") // two in all
-	before := w.running.pools[0].Find(a)
+	before := w.current.Load().pools[0].Find(a)
 	w.delete(a, false)
 	created, _, err := w.Upload(t.Context(), admin.UploadRequest{Server: a, Weight: 4})
 	if !created || err != nil {
 		t.Fatalf("created %t, error %v", created, err)
 	}
 	w.removing.Wait()
-	if s := w.server(a); s.Draining || !s.Ready || s.Total != 2 || s.Weight != 4 || w.running.pools[0].Find(a) != before {
+	if s := w.server(a); s.Draining || !s.Ready || s.Total != 2 || s.Weight != 4 || w.current.Load().pools[0].Find(a) != before {
 		t.Errorf("came back as %+v", s)
 	}
 	held.say("after")

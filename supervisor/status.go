@@ -11,10 +11,11 @@ import (
 
 // Pools returns every pool with its servers, in the order of the config.
 func (s *Supervisor) Pools() []admin.Pool {
-	pools := make([]admin.Pool, len(s.running.pools))
-	for i, p := range s.running.pools {
+	now := s.current.Load()
+	pools := make([]admin.Pool, len(now.pools))
+	for i, p := range now.pools {
 		pools[i] = admin.Pool{Name: p.Name(), Algorithm: p.Algorithm(), Queued: p.Queued(), Servers: []admin.Server{}}
-		tcp, http := s.running.feeding(p)
+		tcp, http := now.feeding(p)
 		known := make(map[string]*pool.Server)
 		for _, server := range p.Servers() {
 			known[server.Address()] = server
@@ -54,15 +55,16 @@ func describe(s pool.Status) admin.Server {
 
 // Listeners returns every listener, in the order of the config.
 func (s *Supervisor) Listeners() []admin.ListenerInfo {
-	all := make([]admin.ListenerInfo, len(s.running.listeners))
-	for i, l := range s.running.listeners {
+	now := s.current.Load()
+	all := make([]admin.ListenerInfo, len(now.listeners))
+	for i, l := range now.listeners {
 		all[i] = admin.ListenerInfo{
 			Name:     l.config.Name,
 			Protocol: l.config.Protocol,
 			Address:  l.Address(),
 			Pool:     l.config.Pool,
 			Routes:   l.routes(),
-			IO:       s.running.io.String(),
+			IO:       now.io.String(),
 		}
 		if l.tcp != nil {
 			sum := l.tcp.Stats()

@@ -5,8 +5,11 @@
 // Configuration becomes running state in three steps. Prepare does everything
 // that can fail (bind, open logs, make loops) and on any problem undoes it and
 // reports all problems at once; commit sets what was prepared going and cannot
-// fail; retire lets what is to go finish its work. Start prepares and commits,
-// Stop retires.
+// fail; retire lets what is to go finish its work. Start is a reload from nothing.
+//
+// What keeps its identity through a reload keeps its sockets, counts and health: a
+// pool has its name, a server its pool and address, a listener its protocol and
+// address. What is not changed does not notice.
 package supervisor
 
 import (
@@ -26,13 +29,16 @@ const adminGrace = 2 * time.Second
 // A Supervisor runs a balancer. Its methods may be called from any goroutine.
 type Supervisor struct {
 	log      *slog.Logger
-	running  *running
+	load     atomic.Pointer[func() (*config.Config, error)] // nil: the config cannot be reloaded
+	current  atomic.Pointer[running]                        // stored under changes
 	stopping atomic.Bool
 	stopOnce sync.Once
 
-	changes  sync.Mutex             // held while servers are uploaded or deleted
+	changes  sync.Mutex             // held while servers are uploaded or deleted, and during a reload
 	removals map[serverKey]*removal // deleted servers that still drain; guarded by changes
 	removing sync.WaitGroup         // the goroutines of removals
+
+	retiring retirement
 }
 
 // Start builds and starts what the config says: all of it, or nothing and an
@@ -40,14 +46,19 @@ type Supervisor struct {
 // Config.Complete) and is not to be changed afterwards. Stop must follow.
 func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
 	s := &Supervisor{log: log, removals: make(map[serverKey]*removal)}
-	next, err := prepare(c, s, log)
+	nothing := &running{}
+	first, err := s.prepare(c, nothing)
 	if err != nil {
 		return nil, err
 	}
-	s.running = next
-	next.commit()
+	s.current.Store(first)
+	first.commit(s, nothing)
+	first.tell()
 	return s, nil
 }
+
+// ReloadBy says how the config is read anew for Reload.
+func (s *Supervisor) ReloadBy(load func() (*config.Config, error)) { s.load.Store(&load) }
 
 // Stop stops accepting and waits for work in flight to finish, for as long as
 // the config's shutdown_timeout and ctx allow; then closes what is left. The
@@ -55,20 +66,24 @@ func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
 func (s *Supervisor) Stop(ctx context.Context) {
 	s.stopOnce.Do(func() {
 		s.stopping.Store(true)
-		ctx, cancel := context.WithTimeout(ctx, s.running.config.ShutdownTimeout)
+		s.changes.Lock() // a reload that is under way goes first
+		last := s.current.Load()
+		s.changes.Unlock()
+		ctx, cancel := context.WithTimeout(ctx, last.config.ShutdownTimeout)
 		defer cancel()
-		s.log.Info("stopping", "shutdown_timeout", s.running.config.ShutdownTimeout)
-		s.running.retireListeners(ctx)
+		s.log.Info("stopping", "shutdown_timeout", last.config.ShutdownTimeout)
+		last.retireListeners(ctx)
+		s.retiring.wait(ctx)
 		s.cancelRemovals()
-		s.running.close()
+		last.close()
 		s.log.Info("stopped")
 	})
 }
 
 // AdminAddress returns the address of the admin listener, "" if there is none.
 func (s *Supervisor) AdminAddress() string {
-	if s.running.admin == nil {
-		return ""
+	if a := s.current.Load().admin; a != nil {
+		return written(a.Addr())
 	}
-	return written(s.running.admin.Addr())
+	return ""
 }

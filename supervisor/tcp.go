@@ -10,8 +10,24 @@ type tcpListener struct{ *l4.Listener }
 
 func (l tcpListener) Address() string { return written(l.Listener.Address()) }
 
-func (r *running) newTCP(c *config.Listener) (*l4.Listener, error) {
-	o := l4.Options{
+// prepareTCP makes the tcp listener, or prepares the one that is kept.
+func (r *running) prepareTCP(l *listener, was *running) error {
+	o, err := r.tcpOptions(l.config, was)
+	if err != nil {
+		return err
+	}
+	if l.kept != nil {
+		l.tcp = l.kept.tcp
+		l.commit = func() { l.tcp.Update(o) }
+	} else if l.tcp, err = l4.New(o); err != nil {
+		return err
+	}
+	l.protocol = tcpListener{l.tcp}
+	return nil
+}
+
+func (r *running) tcpOptions(c *config.Listener, was *running) (o l4.Options, err error) {
+	o = l4.Options{
 		Name:              c.Name,
 		Loops:             r.loops,
 		HelloTimeout:      c.HelloTimeout,
@@ -26,16 +42,13 @@ func (r *running) newTCP(c *config.Listener) (*l4.Listener, error) {
 		o.AcceptProxy, o.AcceptProxyTimeout = a.From, a.Timeout
 	}
 	if err := r.routeTCP(c, &o); err != nil {
-		return nil, err
+		return o, err
 	}
-	var err error
-	if o.AccessLog, err = r.accessLog(c.AccessLog); err != nil {
-		return nil, err
+	if o.AccessLog, err = r.accessLog(c.AccessLog, was); err != nil {
+		return o, err
 	}
-	if o.Address, err = resolveListen(c.Address); err != nil {
-		return nil, err
-	}
-	return l4.New(o)
+	o.Address, err = resolveListen(c.Address)
+	return o, err
 }
 
 // routeTCP says which pools a listener feeds.

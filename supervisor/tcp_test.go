@@ -265,10 +265,10 @@ func TestAServerIsForgotten(t *testing.T) {
 	c.say("hello")
 	c.Close()
 	eventually(t, "ended", func() bool { return w.server(a).TCP.Active == 0 && w.server(a).TCP.ToClient == 8 })
-	gone := w.running.pools[0].Find(a)
+	gone := w.current.Load().pools[0].Find(a)
 	w.delete(a, false)
 	w.gone(a)
-	eventually(t, "forgotten", func() bool { return w.running.listeners[0].tcp.ServerStats(gone).Accepted == 0 })
+	eventually(t, "forgotten", func() bool { return w.current.Load().listeners[0].tcp.ServerStats(gone).Accepted == 0 })
 	if _, err := w.upload("", a); err != nil {
 		t.Fatal(err)
 	}

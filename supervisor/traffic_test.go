@@ -236,10 +236,10 @@ func TestAServerOfAnHTTPListenerIsForgotten(t *testing.T) {
 	if seen := w.server(a).HTTP; seen.Sent != 10 {
 		t.Errorf("before: %+v", seen)
 	}
-	gone := w.running.pools[0].Find(a)
+	gone := w.current.Load().pools[0].Find(a)
 	w.delete(a, false)
 	w.gone(a)
-	eventually(t, "forgotten", func() bool { return seenBy([]*httpproxy.Proxy{w.running.listeners[0].http}, gone).Requests == 0 })
+	eventually(t, "forgotten", func() bool { return seenBy([]*httpproxy.Proxy{w.current.Load().listeners[0].http}, gone).Requests == 0 })
 	if _, err := w.upload("", a); err != nil {
 		t.Fatal(err)
 	}
