@@ -70,6 +70,9 @@ func TestBounds(t *testing.T) {
 				!strings.Contains(err.Error(), " "+test.key+": "+value+" is not") || strings.Contains(err.Error(), "\n") {
 				t.Errorf("%s: %s: error is %v", test.key, value, err)
 			}
+			if written := value[0] == '"' || strings.HasSuffix(value, ".0"); !written && bySchema(t, test.within(fmt.Sprintf(`, %q: %s`, test.key, value))) == nil {
+				t.Errorf("%s: %s is refused, but not by the schema", test.key, value)
+			}
 		}
 	}
 }
@@ -165,6 +168,9 @@ func TestLengths(t *testing.T) {
 			_, err := Parse([]byte(test.make(n)))
 			if refused := err != nil && strings.Contains(err.Error(), test.want); refused != (n > test.most) || refused && strings.Contains(err.Error(), "\n") {
 				t.Errorf("%d of %s: error is %v", n, name, err)
+			}
+			if err == nil {
+				mustParse(t, test.make(n))
 			}
 		}
 	}

@@ -25,11 +25,15 @@ func fillTCP(listener, pool, server, top string) string {
 	return strings.Replace(fill(listener, pool, server, top), `"http"`, `"tcp"`, 1)
 }
 
+// mustParse expects that a text is accepted, and by the schema too.
 func mustParse(t *testing.T, text string) *Config {
 	t.Helper()
 	c, err := Parse([]byte(text))
 	if err != nil {
 		t.Fatalf("%v\nin %s", err, text)
+	}
+	if err := bySchema(t, text); err != nil {
+		t.Errorf("accepted, but by the schema %v\nin %s", err, text)
 	}
 	return c
 }

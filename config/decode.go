@@ -14,6 +14,7 @@ func (p *problems) decode(at *place) *Config {
 		}
 		o.duration("shutdown_timeout", durations, &c.ShutdownTimeout)
 		o.text("io", "one of "+names(IOs()), &c.IO)
+		o.text("$schema", "the address of a JSON Schema, which is for editors and not read", new(string))
 		o.end()
 	}
 	return c

@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// FuzzParse: nothing makes Parse panic, and what it returns is complete:
-// completing it again succeeds and changes nothing.
+// FuzzParse: nothing makes Parse panic. What it accepts is valid by the schema,
+// and complete: completing it again succeeds and changes nothing.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/invalid-*.json")
 	if err != nil {
@@ -35,6 +35,9 @@ func FuzzParse(f *testing.F) {
 				t.Fatalf("refused with %q and %+v", err, c)
 			}
 			return
+		}
+		if err := bySchema(t, string(data)); err != nil {
+			t.Fatalf("accepted, but by the schema %v", err)
 		}
 		again, err := Parse(data)
 		if err != nil {
