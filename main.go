@@ -29,13 +29,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		Usage:                     "a load balancer for TCP connections and HTTP requests",
 		Version:                   version(),
 		Description:               appDescription,
-		Commands:                  []*cli.Command{runCommand(), checkCommand(), tcpCommand(), httpCommand(), demoCommand(), serversCommand(), listenersCommand()},
+		Commands:                  withoutHelp(commands()),
 		Action:                    unknownCommand,
 		OnUsageError:              usage,
 		ExitErrHandler:            func(*cli.Context, error) {}, // the exit code is chosen below
 		Writer:                    stdout,
 		ErrWriter:                 stderr,
 		HideHelpCommand:           true,
+		EnableBashCompletion:      true,
 		DisableSliceFlagSeparator: true,
 	}
 	err := app.Run(args)
@@ -48,6 +49,14 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exitUsage
 	}
 	return exitFailed
+}
+
+func commands() []*cli.Command {
+	return []*cli.Command{
+		runCommand(), checkCommand(), tcpCommand(), httpCommand(), demoCommand(),
+		serversCommand(), listenersCommand(),
+		schemaCommand(), completionCommand(), manCommand(),
+	}
 }
 
 const appDescription = `Examples:
@@ -88,6 +97,23 @@ func unknownCommand(c *cli.Context) error {
 		return cli.ShowAppHelp(c)
 	}
 	return unknown(c, "command")
+}
+
+// withoutHelp takes the command help away from commands: all have --help.
+func withoutHelp(commands []*cli.Command) []*cli.Command {
+	for _, c := range commands {
+		c.HideHelpCommand = true
+		withoutHelp(c.Subcommands)
+	}
+	return commands
+}
+
+// subcommands is what a command does that has nothing but subcommands.
+func subcommands(c *cli.Context) error {
+	if c.NArg() == 0 {
+		return cli.ShowSubcommandHelp(c)
+	}
+	return unknown(c, "subcommand")
 }
 
 func unknown(c *cli.Context, what string) error {

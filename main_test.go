@@ -12,7 +12,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram in its environment makes the test binary the program itself, for
+// shells to run.
+const asProgram = "FULCRUM_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds every wait of these tests. None of them needs it to pass.
 const patience = 20 * time.Second
@@ -76,7 +85,7 @@ func TestVersion(t *testing.T) {
 
 // Help explains, gives an example that can be copied, and goes to stdout.
 func TestHelp(t *testing.T) {
-	commands := []string{"run", "check", "tcp", "http", "demo", "servers"}
+	commands := []string{"run", "check", "tcp", "http", "demo", "servers", "listeners", "schema", "completion", "man"}
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		fulcrum(t, args...).ok(append(commands, "fulcrum demo --load", "fulcrum http --listen :8080 --server ", "fulcrum check --config")...)
 	}
@@ -91,6 +100,10 @@ func TestHelp(t *testing.T) {
 		{"servers upload", "fulcrum servers upload [--pool web]|10.0.0.3:80|--weight|1 to 256|--max-connections N|(default: no limit)"},
 		{"listeners", "fulcrum listeners [--admin 127.0.0.1:9900] [--json]|host:port or unix:/path"},
 		{"servers delete", "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80|--force"},
+		{"schema", "fulcrum schema >config.schema.json|$schema"},
+		{"completion", "source <(fulcrum completion bash)|fulcrum completion fish | source"},
+		{"completion zsh", "source <(fulcrum completion zsh)"},
+		{"man", "fulcrum man >/usr/local/share/man/man8/fulcrum.8"},
 	} {
 		t.Run(c.command, func(t *testing.T) {
 			fulcrum(t, append(strings.Fields(c.command), "--help")...).ok(strings.Split(c.parts, "|")...)
@@ -105,6 +118,10 @@ func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ line, parts string }{
 		{"serve", `command "serve" is not known|run, check, tcp, http, demo, servers`},
 		{"help", `command "help" is not known`},
+		{"completion sh", `subcommand "sh" is not known|bash, zsh, fish`},
+		{"completion bash zsh", `unexpected argument "zsh"|fulcrum completion bash --help`},
+		{"man fulcrum", `unexpected argument "fulcrum"|fulcrum man --help`},
+		{"schema config.json", `unexpected argument "config.json"|fulcrum schema --help`},
 		{"servers add", `subcommand "add" is not known|list, upload, delete`},
 		{"--verbose", "not defined: -verbose|the flags of fulcrum are --help, --version"},
 		{"run --port 1", "not defined: -port|the flags of fulcrum run are --config, --check, --log-level, --help"},
@@ -118,6 +135,7 @@ func TestMistakes(t *testing.T) {
 		{"run --check config.json", `unexpected argument "config.json"`},
 		{"check --config x config", `unexpected argument "config"|fulcrum check --help`},
 		{"tcp --listen :0 --server 127.0.0.1:1 127.0.0.1:2", `unexpected argument "127.0.0.1:2"|fulcrum tcp --help`},
+		{"run help", `unexpected argument "help"|fulcrum run --help`},
 		{"demo now", `unexpected argument "now"|fulcrum demo --help`},
 		{"servers list web", `unexpected argument "web"|fulcrum servers list --help`},
 		{"servers upload", "expected one server's address|got 0 arguments|e.g. fulcrum servers upload "},

@@ -32,13 +32,7 @@ func serversCommand() *cli.Command {
 		Usage:        "list, upload and delete the servers of a running balancer",
 		UsageText:    "fulcrum servers list\nfulcrum servers upload 10.0.0.3:80\nfulcrum servers delete 10.0.0.3:80",
 		OnUsageError: usage,
-		Action: func(c *cli.Context) error {
-			if c.NArg() == 0 {
-				return cli.ShowSubcommandHelp(c)
-			}
-			return unknown(c, "subcommand")
-		},
-		HideHelpCommand: true,
+		Action:       subcommands,
 		Subcommands: []*cli.Command{
 			{
 				Name:         "list",
