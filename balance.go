@@ -15,6 +15,7 @@ import (
 
 	"fulcrum/config"
 	"fulcrum/supervisor"
+	"fulcrum/systemd"
 )
 
 // errKilled ends the program after a second signal.
@@ -96,13 +97,18 @@ func check(c *cli.Context) error {
 	if err != nil {
 		return &usageError{err}
 	}
+	fmt.Fprintf(c.App.Writer, "%s is valid: %s\n", c.String(configFlag.Name), holds(conf))
+	return nil
+}
+
+// holds says how much there is in a config.
+func holds(conf *config.Config) string {
 	servers := 0
 	for _, p := range conf.Pools {
 		servers += len(p.Servers)
 	}
-	fmt.Fprintf(c.App.Writer, "%s is valid: %s, %s, %s\n", c.String(configFlag.Name),
+	return fmt.Sprintf("%s, %s, %s",
 		count(len(conf.Listeners), "listener"), count(len(conf.Pools), "pool"), count(servers, "server"))
-	return nil
 }
 
 func count(n int, what string) string {
@@ -198,12 +204,17 @@ func balance(conf *config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
+	service := systemd.Ready(log, holds(conf), s.Answers)
+	defer service.Close()
 	reopen := func() {
 		if err := s.ReopenLogs(); err != nil {
 			log.Error("an access log goes on in its old file", "error", err)
 		}
 	}
-	return stopOn(signals, reopen, func() { s.Stop(context.Background()) })
+	return stopOn(signals, reopen, func() {
+		service.Stopping(conf.ShutdownTimeout)
+		s.Stop(context.Background())
+	})
 }
 
 // stopSignals delivers SIGINT, SIGTERM and SIGUSR1. signal.Stop ends that.

@@ -11,7 +11,7 @@ import (
 // each may import of this module, its tests included. docs/architecture.md
 // explains it.
 var mayImport = map[string][]string{
-	"fulcrum":                 {"supervisor", "config", "demo", "admin", "admin/client"},
+	"fulcrum":                 {"supervisor", "config", "systemd", "demo", "admin", "admin/client"},
 	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats"},
 	"fulcrum/l4":              {"relay", "loop", "pool", "limit", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":       {"relay", "loop", "pool", "limit", "proxyproto", "stats", "accesslog", "httpproxy/route"},
@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"fulcrum/watch":           {"pool"},
 	"fulcrum/loop":            {},
 	"fulcrum/config":          {},
+	"fulcrum/systemd":         {},
 	"fulcrum/demo":            {},
 	"fulcrum/e2e":             {},
 	"fulcrum/bench":           {},

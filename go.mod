@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/coder/websocket v1.8.15
+	github.com/coreos/go-systemd/v22 v22.7.0
 	github.com/hashicorp/go-multierror v1.1.1
 	github.com/pires/go-proxyproto v0.11.0
 	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3
