@@ -141,8 +141,8 @@ func walked(t *testing.T, protocol string) *walker {
 	return w
 }
 
-// edited returns a context with one member of the object at a place put in.
-func edited(t *testing.T, protocol, place, key string, value any) string {
+// edited returns a context with these members put into the object at a place.
+func edited(t *testing.T, protocol, place string, members map[string]any) string {
 	t.Helper()
 	var root map[string]any
 	if err := json.Unmarshal([]byte(contexts[protocol]), &root); err != nil {
@@ -156,7 +156,7 @@ func edited(t *testing.T, protocol, place, key string, value any) string {
 			at = at.(map[string]any)[step]
 		}
 	}
-	at.(map[string]any)[key] = value
+	maps.Copy(at.(map[string]any), members)
 	text, err := json.Marshal(root)
 	if err != nil {
 		t.Fatal(err)
@@ -164,9 +164,11 @@ func edited(t *testing.T, protocol, place, key string, value any) string {
 	return string(text)
 }
 
-// words returns every text in the source that may be the name of a member.
-func words(t *testing.T) (all []string) {
+// words returns every text in the source that may be the name of a member, each
+// with no value.
+func words(t *testing.T) map[string]any {
 	t.Helper()
+	all := make(map[string]any)
 	files, err := filepath.Glob("*.go")
 	if err != nil {
 		t.Fatal(err)
@@ -183,14 +185,13 @@ func words(t *testing.T) (all []string) {
 		ast.Inspect(tree, func(n ast.Node) bool {
 			if literal, ok := n.(*ast.BasicLit); ok && literal.Kind == token.STRING {
 				if text, err := strconv.Unquote(literal.Value); err == nil && name.MatchString(text) {
-					all = append(all, text)
+					all[text] = nil
 				}
 			}
 			return true
 		})
 	}
-	slices.Sort(all)
-	return slices.Compact(all)
+	return all
 }
 
 // everywhere is a place with any index.
@@ -200,6 +201,7 @@ func everywhere(place string) string { return regexp.MustCompile(`\d+`).ReplaceA
 // what the schema has there is what the balancer knows there, and nothing else.
 func TestSchemaHasEveryMember(t *testing.T) {
 	type member struct{ place, name string }
+	all := words(t)
 	has, known, places := make(map[member]bool), make(map[member]bool), make(map[string]bool)
 	for protocol := range contexts {
 		w := walked(t, protocol)
@@ -214,8 +216,8 @@ func TestSchemaHasEveryMember(t *testing.T) {
 					t.Errorf("%s: schema.json does not describe %q", place, name)
 				}
 			}
-			for _, name := range words(t) {
-				_, err := Parse([]byte(edited(t, protocol, place, name, nil)))
+			_, err := Parse([]byte(edited(t, protocol, place, all)))
+			for name := range all {
 				if err == nil || !strings.Contains(err.Error(), fmt.Sprintf("the key %q is not known", name)) {
 					known[member{everywhere(place), name}] = true
 				}
@@ -252,7 +254,7 @@ func TestSchemaHasTheDefaults(t *testing.T) {
 					continue
 				}
 				where := protocol + ": " + everywhere(place) + "." + member
-				got, err := Parse([]byte(edited(t, protocol, place, member, value)))
+				got, err := Parse([]byte(edited(t, protocol, place, map[string]any{member: value})))
 				fits[where] = fits[where] || err == nil
 				if err == nil && !reflect.DeepEqual(got, standard) {
 					t.Errorf("%s: %v is not the default", where, value)
