@@ -13,7 +13,7 @@ func TestAnswers(t *testing.T) {
 	if !w.Answers(patient) {
 		t.Fatal("no answer from idle loops")
 	}
-	last := w.running.loops[len(w.running.loops)-1]
+	last := w.current.Load().loops[len(w.current.Load().loops)-1]
 	hangs, goOn := make(chan struct{}), make(chan struct{})
 	last.Post(func() { close(hangs); <-goOn })
 	<-hangs
