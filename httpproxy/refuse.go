@@ -30,6 +30,7 @@ type failure struct {
 }
 
 var (
+	badBody      = failure{code: 400, reason: "the body of the request is malformed", ended: BadBody}
 	bodyTooLarge = failure{code: 413, reason: "the body of the request is too large", ended: BodyTooLarge}
 	noResources  = failure{code: 503, reason: "no more connections can be opened", ended: NoResources}
 )

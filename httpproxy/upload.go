@@ -21,17 +21,15 @@ func (x *exchange) upload(b []byte) (used int) {
 	}
 	for used < len(b) && !x.up.ended() {
 		piece, n, err := x.up.next(b[used:])
-		if err != nil {
-			x.bodyFailed(failure{code: 400, reason: "the body of the request is malformed", ended: BadBody})
-			return len(b)
-		}
 		used += n
 		x.took(len(piece))
-		if x.tooLarge(x.received) {
+		switch {
+		case err != nil:
+			x.bodyFailed(badBody)
+			return len(b)
+		case x.tooLarge(x.received):
 			x.bodyFailed(bodyTooLarge)
 			return len(b)
-		}
-		switch {
 		case len(piece) == 0:
 		case direct:
 			x.u.conn.Send(piece)
