@@ -32,9 +32,15 @@ type record struct {
 	Ended      string
 }
 
-// accessLog reads the records at a path, none if there is no file. Members that
+// accessLog reads the records of tcp listeners at a path.
+func (w *world) accessLog(path string) []record {
+	w.Helper()
+	return recordsAt[record](w, path)
+}
+
+// recordsAt reads the records at a path, none if there is no file. Members that
 // are not known are a mistake.
-func (w *world) accessLog(path string) (all []record) {
+func recordsAt[R any](w *world, path string) (all []R) {
 	w.Helper()
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -47,7 +53,7 @@ func (w *world) accessLog(path string) (all []record) {
 		}
 		decoder := json.NewDecoder(bytes.NewReader(line))
 		decoder.DisallowUnknownFields()
-		var r record
+		var r R
 		if err := decoder.Decode(&r); err != nil {
 			w.Fatalf("the access log has the line %q: %v", line, err)
 		}
