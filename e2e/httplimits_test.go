@@ -43,11 +43,21 @@ func TestHTTPListenerLimitIsExact(t *testing.T) {
 		for range limit - 1 {
 			receive(w, "a request arrives", arrived)
 		}
+		wantAccepted := func(n int64) {
+			// The number of those accepted, once too high, would stay so.
+			w.eventually(fmt.Sprint(n, " were accepted, and as many are open as may be"), func() bool {
+				got, _ := b.httpTraffic()
+				return got.Connections.Accepted == n && got.Connections.Open == limit
+			})
+		}
+		wantAccepted(limit)
 		w.must(idle.Close())
-		receive(w, "one more arrives in place of the idle client", arrived)
-		for range clients - limit {
-			leave <- struct{}{}
-			receive(w, "one more arrives in place of one who was answered", arrived)
+		for left := range clients - limit + 1 {
+			if left > 0 {
+				leave <- struct{}{}
+			}
+			receive(w, "one more arrives in place of the one that has left", arrived)
+			wantAccepted(int64(limit + left + 1))
 		}
 		close(leave)
 		for _, later := range answers {
