@@ -10,7 +10,7 @@ import (
 func (x *exchange) answer(b []byte) {
 	out, used := x.w.out[:0], 0
 	for !x.begun {
-		n, err := headEnd(b[used:], x.seen, x.w.plan.MaxHeaderBytes)
+		n, err := headEnd(b[used:], x.seen, x.w.answers.maxBytes)
 		if n == 0 && err == nil {
 			x.seen = len(b) - used
 			x.u.in = x.w.keep(x.u.in, b[used:])
@@ -19,7 +19,7 @@ func (x *exchange) answer(b []byte) {
 		}
 		x.seen = 0
 		if err == nil {
-			err = x.ans.parse(x.w.parser, b[used:used+n])
+			err = x.ans.parse(x.w.answers, b[used:used+n])
 		}
 		if err != nil {
 			x.w.send(x.c.conn, out)

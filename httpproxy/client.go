@@ -133,7 +133,7 @@ func (c *client) feed(b []byte) (used int) {
 
 // flow has the client wait when it sends more than can be used.
 func (c *client) flow() {
-	pause := len(c.in) >= c.w.plan.MaxHeaderBytes || c.x != nil && c.x.uploadHeld
+	pause := len(c.in) >= c.w.requests.maxBytes || c.x != nil && c.x.uploadHeld
 	if pause == c.paused {
 		return
 	}
@@ -158,7 +158,7 @@ func (c *client) head(b []byte) (used int) {
 		c.skipped, c.seen = true, 0 // RFC 9112, section 2.2
 		return 2
 	}
-	most := c.w.plan.MaxHeaderBytes
+	most := c.w.requests.maxBytes
 	n, err := headEnd(b, c.seen, most)
 	if err == errHeadTooLarge && bytes.IndexByte(b[:most], '\n') < 0 {
 		err = errTargetTooLong
@@ -188,7 +188,7 @@ func (c *client) begin(head []byte) {
 	c.x = x
 	x.began = c.w.loop.Now()
 	x.trace.route = &c.w.nowhere
-	if err := x.req.parse(c.w.parser, head); err != nil {
+	if err := x.req.parse(c.w.requests, head); err != nil {
 		c.refuseHead(err)
 		return
 	}

@@ -62,7 +62,7 @@ func TestDoubtfulHeadsAreRefused(t *testing.T) {
 		"two empty lines first":                {"\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 400},
 		"another version":                      {"GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505},
 		"CONNECT":                              {"CONNECT h:1 HTTP/1.1\r\nHost: h:1\r\n\r\n", 501},
-		"a large head":                         {"GET / HTTP/1.1\r\nHost: h\r\nA: " + strings.Repeat("a", 20000) + "\r\n\r\n", 431},
+		"a large head":                         {"GET / HTTP/1.1\r\nHost: h\r\nA: " + strings.Repeat("a", 70000) + "\r\n\r\n", 431},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := w.dial()
@@ -265,7 +265,7 @@ func TestNonsenseFromTheServer(t *testing.T) {
 		"half a head":      "HTTP/1.1 200 OK\r\nA: b\r\n",
 		"two lengths":      "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
 		"two framings":     "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-		"a large head":     "HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 20000) + "\r\n\r\n",
+		"a large head":     "HTTP/1.1 200 OK\r\nA: " + strings.Repeat("a", 70000) + "\r\n\r\n",
 		"101 unasked":      "HTTP/1.1 101 Switch\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
 		"1xx forever":      strings.Repeat("HTTP/1.1 102 Wait\r\n\r\n", 20),
 		"status 99":        "HTTP/1.1 099 No\r\n\r\n",

@@ -101,11 +101,12 @@ func headEnd(b []byte, seen, most int) (int, error) {
 type parser struct {
 	source    bytes.Reader
 	reader    *bufio.Reader
+	maxBytes  int
 	maxFields int
 }
 
 func newParser(maxBytes, maxFields int) *parser {
-	return &parser{reader: bufio.NewReaderSize(nil, maxBytes), maxFields: maxFields}
+	return &parser{reader: bufio.NewReaderSize(nil, maxBytes), maxBytes: maxBytes, maxFields: maxFields}
 }
 
 // parse reports whether all of b is one head to fasthttp.

@@ -39,8 +39,8 @@ type Options struct {
 	Forwarded Forwarded      // what becomes of what clients say of others
 	Trusted   []netip.Prefix // whose clients are believed, with ForwardedReplace
 
-	MaxHeaderBytes int   // of a head, start line included, of a request or an answer; 16384
-	MaxHeaders     int   // fields of a head; 256
+	MaxHeaderBytes int   // of a request's head, start line included; 16384. Of an answer's as well, or 65536 if that is more
+	MaxHeaders     int   // fields of a request's head; 256. Of an answer's as well, or 500 if that is more
 	MaxBodyBytes   int64 // of a request; 0: any
 
 	Socket    loop.SocketOptions // of the clients' sockets

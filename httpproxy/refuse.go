@@ -29,6 +29,14 @@ type failure struct {
 	location []byte // of a Redirect
 }
 
+// size is that of the body of the answer.
+func (f *failure) size() int64 {
+	if f.code == 0 {
+		return 0
+	}
+	return int64(len(f.reason) + 1)
+}
+
 var (
 	badBody      = failure{code: 400, reason: "the body of the request is malformed", ended: BadBody}
 	bodyTooLarge = failure{code: 413, reason: "the body of the request is too large", ended: BodyTooLarge}
@@ -56,9 +64,13 @@ func (c *client) refuseHead(err error) {
 // refuse sends a failure, as the last answer or not, which is the end of the
 // request if there is one.
 func (c *client) refuse(f failure, last bool) {
-	if c.x != nil {
-		c.x.status = f.code
-		c.x.finish(f.ended)
+	bodyless := c.x != nil && c.x.req.parsed.IsHead()
+	if x := c.x; x != nil {
+		x.status = f.code
+		if !bodyless {
+			x.own = f.size()
+		}
+		x.finish(f.ended)
 	} else {
 		c.finish(f)
 	}
@@ -80,8 +92,8 @@ func (c *client) refuse(f failure, last bool) {
 	case c.x.req.http10:
 		out = append(out, "Connection: keep-alive\r\n"...)
 	}
-	out = appendFraming(out, int64(len(f.reason)+1))
-	if c.x == nil || !c.x.req.parsed.IsHead() {
+	out = appendFraming(out, f.size())
+	if !bodyless {
 		out = append(out, f.reason...)
 		out = append(out, '\n')
 	}

@@ -20,7 +20,8 @@ type trace struct {
 	tries         int
 	reused        bool
 	status        int   // of the answer, if one was begun
-	delivered     int64 // bytes of its body
+	delivered     int64 // bytes of its body, from a server
+	own           int64 // or by this proxy
 }
 
 // enter begins to count a request, and says where it is to go.
@@ -82,11 +83,11 @@ func (x *exchange) finish(ended Ending) {
 		x.trace.route.statuses[x.status/100].Add(1)
 	}
 	took := x.w.loop.Now() - x.began
-	for _, c := range [...]*counts{x.server, x.trace.route} {
-		if c != nil {
-			c.end(ended, x.received, x.delivered)
-			c.duration.Observe(took)
-		}
+	x.trace.route.end(ended, x.received, x.delivered+x.own)
+	x.trace.route.duration.Observe(took)
+	if c := x.server; c != nil {
+		c.end(ended, x.received, x.delivered)
+		c.duration.Observe(took)
 	}
 	if x.w.plan.AccessLog != nil {
 		x.w.log(x.entry(ended))
@@ -96,12 +97,12 @@ func (x *exchange) finish(ended Ending) {
 
 // finish counts and records what came to no request.
 func (c *client) finish(f failure) {
-	c.w.nowhere.endings[f.ended].Add(1)
+	c.w.nowhere.end(f.ended, 0, f.size())
 	if f.code > 0 {
 		c.w.nowhere.statuses[f.code/100].Add(1)
 	}
 	if c.w.plan.AccessLog != nil {
-		c.w.log(&entry{time: time.Now(), listener: c.w.plan.Name, client: c.address, status: f.code,
+		c.w.log(&entry{time: time.Now(), listener: c.w.plan.Name, client: c.address, status: f.code, sent: f.size(),
 			queue: -1, connect: -1, firstByte: -1, total: -1, ended: f.ended})
 	}
 }
@@ -116,7 +117,7 @@ func (x *exchange) entry(ended Ending) *entry {
 		client:    x.c.address,
 		status:    x.status,
 		received:  x.received,
-		sent:      x.delivered,
+		sent:      x.delivered + x.own,
 		tries:     x.tries,
 		reused:    x.reused,
 		queue:     x.queued,

@@ -14,6 +14,10 @@ const (
 	maxSpareBuffer = 32 << 10
 	maxSpareHead   = 8 << 10
 	maxScratch     = 256 << 10
+
+	// What a server's head may have, even if a request's may not.
+	answerBytes  = 64 << 10
+	answerFields = 500
 )
 
 // A worker is a listener's part on one loop: its listening socket, the clients
@@ -31,12 +35,13 @@ type worker struct {
 	cut      int           // clients that stopNow closed; read once finished
 
 	// What one handler at a time makes use of.
-	parser  *parser
-	out     []byte  // what is about to be sent
-	serving *client // whose part the running handler is, should it panic
-	entry   entry
-	onward  onward
-	line    []byte
+	requests *parser
+	answers  *parser
+	out      []byte  // what is about to be sent
+	serving  *client // whose part the running handler is, should it panic
+	entry    entry
+	onward   onward
+	line     []byte
 
 	ways             []way     // the routes', and last that of requests that no route is for
 	gone             []*counts // of routes that are, while requests are still on their way
@@ -64,7 +69,8 @@ func (w *worker) follow(next *plan) {
 	w.ways = w.newWays(next)
 	w.p.mu.Unlock()
 	w.plan = next
-	w.parser = newParser(next.MaxHeaderBytes, next.MaxHeaders)
+	w.requests = newParser(next.MaxHeaderBytes, next.MaxHeaders)
+	w.answers = newParser(max(next.MaxHeaderBytes, answerBytes), max(next.MaxHeaders, answerFields))
 	w.tunnels = relay.Options{Idle: next.IdleTimeout, Moved: &w.relayed}
 }
 
