@@ -131,9 +131,11 @@ func (c *client) feed(b []byte) (used int) {
 	return used
 }
 
-// flow has the client wait when it sends more than can be used.
+// flow has the client wait when it sends more than can be used. A PROXY header, which
+// may be longer than a head, has its own bound.
 func (c *client) flow() {
-	pause := len(c.in) >= c.w.requests.maxBytes || c.x != nil && c.x.uploadHeld
+	much := c.stage != introducing && len(c.in) >= c.w.requests.maxBytes
+	pause := much || c.x != nil && c.x.uploadHeld
 	if pause == c.paused {
 		return
 	}
