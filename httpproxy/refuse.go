@@ -38,6 +38,8 @@ func (f *failure) size() int64 {
 }
 
 var (
+	contentType, location = []byte("Content-Type"), []byte("Location")
+
 	badBody      = failure{code: 400, reason: "the body of the request is malformed", ended: BadBody}
 	bodyTooLarge = failure{code: 413, reason: "the body of the request is too large", ended: BodyTooLarge}
 	noResources  = failure{code: 503, reason: "no more connections can be opened", ended: NoResources}
@@ -78,14 +80,21 @@ func (c *client) refuse(f failure, last bool) {
 	out = strconv.AppendInt(out, int64(f.code), 10)
 	out = append(out, ' ')
 	out = append(out, fasthttp.StatusMessage(f.code)...)
-	out = append(out, "\r\nContent-Type: text/plain; charset=utf-8\r\n"...)
-	switch {
-	case f.code == 503:
-		out = append(out, "Retry-After: 1\r\n"...)
-	case f.location != nil:
-		out = appendField(out, "Location", f.location)
-		out = c.x.way.answerEdits.append(out)
+	out = append(out, "\r\n"...)
+	var e *edits
+	if f.location != nil {
+		e = c.x.way.answerEdits
 	}
+	if !e.drops(contentType) {
+		out = appendField(out, contentType, "text/plain; charset=utf-8")
+	}
+	if f.code == 503 {
+		out = append(out, "Retry-After: 1\r\n"...)
+	}
+	if f.location != nil && !e.drops(location) {
+		out = appendField(out, location, f.location)
+	}
+	out = e.append(out)
 	switch {
 	case last:
 		out = append(out, "Connection: close\r\n"...)
