@@ -14,6 +14,7 @@ type tunnel struct {
 	u     *upstream
 	pair  relay.Pair
 	lease pool.Lease
+	early int // bytes of the server's that were sent on before the pair began
 	trace trace
 	entry *entry // of the request; nil: there is no access log
 }
@@ -32,7 +33,7 @@ func (x *exchange) upgrade(early []byte) {
 	x.w.send(c.conn, append(out, early...))
 	u.conn.Send(c.in)
 	sent := len(c.in)
-	t := &tunnel{c: c, u: u, lease: x.lease, trace: x.trace}
+	t := &tunnel{c: c, u: u, lease: x.lease, early: len(early), trace: x.trace}
 	if x.w.plan.AccessLog != nil {
 		t.entry = x.entry(Upgraded).clone()
 	}
@@ -70,6 +71,7 @@ func (t *tunnel) end(ended Ending) {
 	t.u.drop()
 	t.lease.Release(pool.Served)
 	received, sent := t.pair.Moved()
+	sent += int64(t.early)
 	for _, c := range [...]*counts{t.trace.route, t.trace.server} {
 		c.end(ended, received, sent)
 	}
