@@ -90,6 +90,9 @@ var blank = progress{trace: trace{queued: -1, connectTime: -1, firstByte: -1}}
 // acquire gets a server that was not tried yet, waiting for one if it must.
 func (x *exchange) acquire() {
 	lease, err := x.to.Pool.Acquire(&x.tried)
+	if err == pool.ErrFull && x.to.QueueTimeout == 0 {
+		err = pool.ErrQueueFull
+	}
 	switch err {
 	case nil:
 		x.lease = lease
