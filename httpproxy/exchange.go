@@ -186,10 +186,12 @@ func (x *exchange) dial() {
 func (x *exchange) connectFailed(err error) {
 	server := x.lease.Server()
 	x.w.plan.Logger.Debug("cannot connect", "server", server.Address(), "error", err)
-	outcome, free := pool.ConnectFailed, errors.Is(err, unix.ECONNREFUSED)
+	outcome, ended, free := pool.ConnectFailed, ConnectFailed, errors.Is(err, unix.ECONNREFUSED)
 	switch {
-	case err == errClosed, errors.Is(err, unix.EADDRNOTAVAIL):
-		outcome, free = pool.Served, true // the operator's doing, or this machine's, which need not concern the other servers
+	case err == errClosed: // the operator's doing, which need not concern the other servers
+		outcome, ended, free = pool.Served, Drained, true
+	case errors.Is(err, unix.EADDRNOTAVAIL): // this machine's, which need not either
+		outcome, ended, free = pool.Served, NoResources, true
 	case loop.Exhausted(err):
 		x.lease.Release(pool.Served)
 		x.fail(noResources)
@@ -198,11 +200,11 @@ func (x *exchange) connectFailed(err error) {
 	x.lease.Release(outcome)
 	x.last = err
 	x.tried.Add(server)
+	x.leave(ended)
 	if !x.to.Pool.Retry(&x.tried, free) {
 		x.fail(x.unavailable(pool.ErrNoneReady))
 		return
 	}
-	x.leave(ConnectFailed)
 	x.acquire()
 }
 
