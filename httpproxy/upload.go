@@ -40,7 +40,7 @@ func (x *exchange) upload(b []byte) (used int) {
 	if chunked && x.up.ended() {
 		out = append(out, lastChunk...)
 	}
-	if x.up.ended() && !x.taken && len(out)-head <= maxReplay && x.req.idempotent() {
+	if x.up.ended() && head > 0 && len(out)-head <= maxReplay && x.req.idempotent() {
 		x.replay = append(x.replay, out[head:]...)
 	}
 	x.taken = true
