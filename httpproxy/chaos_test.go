@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,7 @@ import (
 
 	"fulcrum/loop"
 	"fulcrum/pool"
+	"fulcrum/proxyproto"
 )
 
 // telltale fails the test when a loop has anything to say: a panic, that is.
@@ -32,9 +34,18 @@ func (h telltale) Handle(_ context.Context, r slog.Record) error {
 }
 
 // wild is a server that does what comes to its mind, but marks every answer with
-// what it was asked for.
-func wild(t testing.TB) string {
+// what it was asked for. If it is announced, connections begin with the PROXY header
+// of a client that is nobody else's.
+func wild(t testing.TB, announced bool) string {
 	return rawOrigin(t, func(_ int, r *wire) {
+		client := ""
+		if announced {
+			h, _, err := readHeader(r)
+			if err != nil {
+				return
+			}
+			client = fmt.Sprintf("/%d.", h.Source.Port())
+		}
 		for {
 			head, ok := r.tryHead()
 			if !ok {
@@ -47,6 +58,9 @@ func wild(t testing.TB) string {
 			early := rand.IntN(8) == 0
 			if early && rand.IntN(2) == 0 {
 				fmt.Fprintf(r, "HTTP/1.1 103 Early\r\nLink: x\r\n\r\n")
+			}
+			if !strings.HasPrefix(path, client) {
+				t.Errorf("a connection of %s is used for %s", client, path)
 			}
 			req, err := http.ReadRequest(bufio.NewReader(strings.NewReader(head)))
 			if err != nil {
@@ -104,7 +118,7 @@ func wild(t testing.TB) string {
 
 // rave is a client that does what comes to its mind, and reports whether an answer
 // was not its own.
-func rave(addr string, id int) (err error) {
+func rave(addr string, id int, announced bool) (err error) {
 	c, err := net.Dial("tcp", addr)
 	if err != nil {
 		return nil
@@ -112,6 +126,10 @@ func rave(addr string, id int) (err error) {
 	defer c.Close()
 	c.SetDeadline(time.Now().Add(10 * time.Second))
 	br := bufio.NewReader(c)
+	if announced {
+		client := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(id % 30)}), uint16(id))
+		c.Write(proxyproto.Append(nil, proxyproto.V1+proxyproto.Version(id%2), client, someAddress))
+	}
 	for i := range 1 + rand.IntN(6) {
 		path := fmt.Sprintf("/%d.%d;", id, i)
 		switch rand.IntN(4) {
@@ -167,7 +185,13 @@ func rave(addr string, id int) (err error) {
 
 // Whatever clients, servers and operators do at the same time, nobody gets the
 // answer of another, nobody waits for ever, and in the end nothing is left.
-func TestChaos(t *testing.T) {
+func TestChaos(t *testing.T) { chaos(t, false) }
+
+// So it is when all clients are announced to the servers, wait for a place, and are
+// recorded.
+func TestChaosOfAnnouncedClients(t *testing.T) { chaos(t, true) }
+
+func chaos(t *testing.T, announced bool) {
 	var loops []*loop.Loop
 	for range 2 {
 		l, err := loop.New(testIO(), slog.New(telltale{slog.DiscardHandler, t}))
@@ -181,15 +205,24 @@ func TestChaos(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	addresses := []string{wild(t), wild(t), wild(t)}
-	w := newWorld(t, func(o *Options) { o.Loops, o.Default.Pool = loops, p }, addresses...)
+	addresses := []string{wild(t, announced), wild(t, announced), wild(t, announced)}
+	recorded, records := logged(t)
+	w := newWorld(t, func(o *Options) {
+		o.Loops, o.Default.Pool, o.Default.QueueTimeout = loops, p, 10*time.Second
+		recorded(o)
+		if announced {
+			behindProxies("127.0.0.0/8")(o)
+			o.Default.SendProxy, o.MaxConnections, o.MaxPerClient = proxyproto.V2, 20, 3
+			o.Routes = []Route{{Path: "/nobody's"}, {Host: "h", Upstream: o.Default, Answer: &Edits{Add: []Field{{"Via", "1.1 x"}}}}}
+		}
+	}, addresses...)
 	w.pool.Upload(pool.ServerSpec{Address: addresses[0], MaxConnections: 3})
 	var clients, operator sync.WaitGroup
 	var over atomic.Bool
 	for i := range 40 {
 		clients.Go(func() {
-			for j := range 15 {
-				if err := rave(w.addr, 100*i+j); err != nil {
+			for j := range 10 {
+				if err := rave(w.addr, 100*i+j, announced); err != nil {
 					t.Error(err)
 				}
 			}
@@ -217,5 +250,15 @@ func TestChaos(t *testing.T) {
 	})
 	if n := w.pool.Queued(); n != 0 {
 		t.Errorf("%d still wait", n)
+	}
+	ended := int64(0)
+	for _, n := range w.proxy.Stats().Endings {
+		ended += n
+	}
+	if n := len(records()); int64(n) != ended {
+		t.Errorf("%d records of %d endings", n, ended)
+	}
+	if announced {
+		w.mustHavePlaces(20)
 	}
 }

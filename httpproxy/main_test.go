@@ -19,7 +19,6 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
-	"golang.org/x/sys/unix"
 
 	"fulcrum/loop"
 	"fulcrum/pool"
@@ -63,11 +62,12 @@ var anyPort = &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}
 
 // A world is a proxy in front of the servers of one pool.
 type world struct {
-	t     testing.TB
-	pool  *pool.Pool
-	proxy *Proxy
-	addr  string
-	http  *http.Client
+	t      testing.TB
+	pool   *pool.Pool
+	routes []Route
+	proxy  *Proxy
+	addr   string
+	http   *http.Client
 }
 
 // each has something done on every loop, and waits for it.
@@ -93,7 +93,10 @@ func newWorld(t testing.TB, change func(*Options), addresses ...string) *world {
 	if change != nil {
 		change(&o)
 	}
-	w := &world{t: t, pool: o.Default.Pool}
+	if o.Default != nil {
+		p = o.Default.Pool
+	}
+	w := &world{t: t, pool: p, routes: o.Routes}
 	for _, a := range addresses {
 		w.add(a)
 	}
@@ -134,12 +137,25 @@ func (w *world) eventually(what string, ok func() bool) {
 	}
 }
 
+// idle waits until no request is left, and nothing is left to be done about any.
 func (w *world) idle() {
 	w.t.Helper()
 	w.eventually("no request is counted as active", func() bool { s := w.proxy.Stats(); return s.Active == 0 })
-	for _, s := range w.pool.Servers() {
+	for _, s := range w.servers() {
 		w.eventually("no active left on "+s.Address(), func() bool { return s.Active() == 0 })
 	}
+	w.each(func(*worker) {})
+}
+
+// servers returns those of all pools.
+func (w *world) servers() []*pool.Server {
+	all := w.pool.Servers()
+	for _, r := range w.routes {
+		if r.Upstream != nil && r.Pool != w.pool {
+			all = append(all, r.Pool.Servers()...)
+		}
+	}
+	return all
 }
 
 func (w *world) get(path string) (*http.Response, string) {
@@ -163,9 +179,12 @@ type wire struct {
 	br *bufio.Reader
 }
 
-func (w *world) dial() *wire {
+func (w *world) dial() *wire { return w.dialFrom("127.0.0.1") }
+
+func (w *world) dialFrom(source string) *wire {
 	w.t.Helper()
-	c, err := net.Dial("tcp", w.addr)
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}
+	c, err := d.Dial("tcp", w.addr)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -285,48 +304,4 @@ func canned(t testing.TB, answer string) string {
 	})
 }
 
-// closedPort is an address that refuses connections.
-func closedPort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
-}
-
 func mustAddr(s string) net.Addr { return net.TCPAddrFromAddrPort(netip.MustParseAddrPort(s)) }
-
-// fullListener is an address that neither accepts nor refuses: its queue of
-// connections is full.
-func fullListener(t testing.TB) (address string, done func()) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Listen(fd, 0); err != nil {
-		t.Fatal(err)
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
-	var held []net.Conn
-	for {
-		c, err := net.DialTimeout("tcp", address, 100*time.Millisecond)
-		if err != nil {
-			break
-		}
-		held = append(held, c)
-	}
-	return address, func() {
-		for _, c := range held {
-			c.Close()
-		}
-		unix.Close(fd)
-	}
-}

@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"fulcrum/loop"
+	"fulcrum/proxyproto"
 )
 
 // quickOrigin answers every request without a body with the same bytes, and makes
@@ -67,9 +68,26 @@ func usualAnswer(size int) string {
 }
 
 func TestRequestsCostNoMemory(t *testing.T) {
-	const requests = 2000
-	for _, size := range []int{128, 300_000} {
-		w := newWorld(t, nil, quickOrigin(t, usualAnswer(size)))
+	const requests = 1000
+	recorded, _ := logged(t)
+	for about, c := range map[string]struct {
+		size   int
+		change func(*Options)
+	}{
+		"small": {128, nil},
+		"large": {300_000, nil},
+		"routed, edited and recorded": {128, func(o *Options) {
+			recorded(o)
+			o.Routes = []Route{
+				{Host: "www.example.com", Path: "/some/other", Redirect: &Redirect{Scheme: "https", Status: 301}},
+				{Host: "*.example.com", Path: "/some", Upstream: o.Default, StripPrefix: true,
+					Request: &Edits{Set: []Field{{"X-Route", "a"}}, Remove: []string{"Cookie"}}, Answer: &Edits{Add: []Field{{"Via", "1.1 x"}}}},
+			}
+		}},
+		"recorded in the combined format": {128, func(o *Options) { recorded(o); o.Combined = true }},
+		"announced":                       {128, func(o *Options) { o.Default.SendProxy = proxyproto.V2 }},
+	} {
+		w := newWorld(t, c.change, quickOrigin(t, usualAnswer(c.size)))
 		ask := w.asking(usualRequest)
 		for range 200 {
 			ask()
@@ -83,7 +101,7 @@ func TestRequestsCostNoMemory(t *testing.T) {
 		runtime.ReadMemStats(&after)
 		debug.SetGCPercent(gc)
 		if n := after.Mallocs - before.Mallocs; n > requests/20 {
-			t.Errorf("%d allocations for %d requests of %d bytes", n, requests, size)
+			t.Errorf("%s: %d allocations for %d requests", about, n, requests)
 		}
 	}
 }
