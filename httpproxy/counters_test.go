@@ -204,7 +204,7 @@ func TestRecordsInTheCombinedFormat(t *testing.T) {
 	r.ask("GET /a HTTP/1.1\r\nHost: h\r\nReferer: from\r\nUser-Agent: \"me\"\r\n\r\n")
 	r.send("nonsense\r\n\r\n")
 	r.response("GET")
-	want := []string{`127\.0\.0\.9 - - \[[^]]+\] "GET /a HTTP/1\.1" 200 2 "from" "\\x22me\\x22"` + "\n", `127\.0\.0\.9 - - \[[^]]+\] "-" 400 0 "-" "-"` + "\n"}
+	want := []string{`127\.0\.0\.9 - - \[[^]]+\] "GET /a HTTP/1\.1" 200 2 "from" "\\x22me\\x22"` + "\n", `127\.0\.0\.9 - - \[[^]]+\] "-" 400 22 "-" "-"` + "\n"}
 	got := records()
 	if len(got) != len(want) {
 		t.Fatalf("got %q", got)

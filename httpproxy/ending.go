@@ -16,7 +16,6 @@ const (
 
 	BadHeader    // the PROXY header was missing, wrong or late
 	ClientLimit  // the client's address had as many connections as it may
-	TooMany      // the listener had as many connections as it may
 	HeadTimeout  // the head of the request did not come in time
 	RefusedHead  // the head was malformed, too large, or asked for what is not served; the status tells
 	NoRoute      // no route is for the request, and there is no default
@@ -51,7 +50,6 @@ var endingNames = [Endings]string{
 	InternalError: "internal_error",
 	BadHeader:     "bad_proxy_header",
 	ClientLimit:   "client_limit",
-	TooMany:       "too_many_connections",
 	HeadTimeout:   "head_timeout",
 	RefusedHead:   "refused_head",
 	NoRoute:       "no_route",

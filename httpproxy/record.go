@@ -28,7 +28,7 @@ type entry struct {
 	queue     time.Duration // waiting for a server; these four are negative where it did not come to that
 	connect   time.Duration // from dialling the last server to being connected
 	firstByte time.Duration // from sending the request to the first byte of the answer
-	total     time.Duration // from the beginning of the head to the end
+	total     time.Duration // from when the head had come to the end
 	ended     Ending
 }
 
@@ -49,7 +49,7 @@ type entry struct {
 //	queue_ms                     waiting for a server
 //	connect_ms                   from dialling the server to being connected
 //	first_byte_ms                from sending the request to the answer's first byte
-//	duration_ms                  from the beginning of the head to the end
+//	duration_ms                  from when the head had come to the end
 //	ended                        the Ending
 func (e *entry) appendJSON(b []byte) []byte {
 	l := accesslog.Begin(b, e.time).Text("listener", e.listener)

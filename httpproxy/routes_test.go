@@ -327,3 +327,29 @@ func TestRoutesUnderLoad(t *testing.T) {
 		t.Errorf("%d requests are counted on routes, %d in all", sum, w.proxy.Stats().Endings[Answered])
 	}
 }
+
+// Behind a proxy that ends TLS, a redirect that names no scheme stays with https.
+func TestRedirectsKeepTheSchemeThatWasAsked(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		policy Forwarded
+		claim  string
+		want   string
+	}{
+		{ForwardedAppend, "https", "https://h:81/new"},
+		{ForwardedAppend, "http", "http://h:81/new"},
+		{ForwardedAppend, "gopher", "http://h:81/new"},
+		{ForwardedReplace, "https", "http://h:81/new"},
+	} {
+		w := newWorld(t, func(o *Options) {
+			o.Forwarded = c.policy
+			o.Routes = []Route{{Redirect: &Redirect{Path: "/new", Status: 308}}}
+		})
+		r := w.dial()
+		r.send("GET /old HTTP/1.1\r\nHost: h:81\r\nX-Forwarded-Proto: %s\r\n\r\n", c.claim)
+		resp, _, err := r.response("GET")
+		if err != nil || resp.Header.Get("Location") != c.want {
+			t.Errorf("%+v: got %v %v", c, resp, err)
+		}
+	}
+}

@@ -23,7 +23,7 @@ type Route struct {
 
 // A Redirect answers requests with where to go instead.
 type Redirect struct {
-	Scheme string // "http" or "https"; "": "http"
+	Scheme string // "http" or "https"; "": as asked, of which the X-Forwarded-Proto of a client that is believed tells
 	Host   string // with a port or not; "": the request's, without its port if the scheme is another
 	Path   string // with a query or not; "": the request's, with its query
 	Status int    // 301, 302, 303, 307 or 308
@@ -129,8 +129,9 @@ func (x *exchange) redirect(to *Redirect) {
 		x.fail(failure{code: 400, reason: errHost.Error(), ended: RefusedHead})
 		return
 	}
-	scheme := cmp.Or(to.Scheme, "http")
-	if scheme != "http" {
+	asked := x.askedBy()
+	scheme := cmp.Or(to.Scheme, asked)
+	if scheme != asked {
 		host = withoutPort(host)
 	}
 	out := append(x.out[:0], scheme...)
@@ -150,6 +151,18 @@ func (x *exchange) redirect(to *Redirect) {
 	}
 	x.out = out
 	x.fail(failure{code: to.Status, reason: "it is elsewhere", ended: Redirected, location: out})
+}
+
+// askedBy returns the scheme by which the client asked.
+func (x *exchange) askedBy() string {
+	if x.c.trusted {
+		for i := range x.req.fields {
+			if f := &x.req.fields[i]; f.kind == forwardedProtoField && is(f.value, "https") {
+				return "https"
+			}
+		}
+	}
+	return "http"
 }
 
 func withoutPort(host []byte) []byte {
