@@ -43,7 +43,26 @@ type Config struct {
 
 // Admin is the separate listener for the operator.
 type Admin struct {
-	Address string // as a listener's; "" means DefaultAdminAddress
+	Address string    // as a listener's; "" means DefaultAdminAddress. Others than loopback and "unix:" need Tokens or a client CA
+	Tokens  []Token   // at most 100: who may ask; none: nobody is asked for one
+	TLS     *AdminTLS // nil: plain HTTP. Not with "unix:"
+	Hosts   []string  // at most 100, in lower case once completed: by which names it is asked besides localhost and IP addresses
+}
+
+// A Token is who may use the admin listener, and where the secret is found that
+// shows it. The secret itself is nowhere in a Config.
+type Token struct {
+	Name   string // required, unique among the tokens
+	Access string // one of Accesses; "" means DefaultAccess
+	File   string // the path of a file that holds the secret; either this or Env is required
+	Env    string // the name of the environment variable that holds it
+}
+
+// AdminTLS is the paths of PEM files.
+type AdminTLS struct {
+	Certificate string // required: the listener's, with what leads to its authority
+	Key         string // required: the certificate's
+	ClientCA    string // the authorities of clients' certificates, which all need; "": none do
 }
 
 // Load reads, parses and completes the file at path, of at most 8 MiB. Each

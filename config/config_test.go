@@ -80,7 +80,7 @@ func TestWhatIsLeftOutGetsItsDefault(t *testing.T) {
 			{Name: "db", Protocol: "tcp", Address: "localhost:5432", Pool: "one", IdleTimeout: time.Hour, HalfClosedTimeout: time.Hour},
 		},
 		Pools:           []Pool{pool, unused},
-		Admin:           &Admin{"127.0.0.1:9900"},
+		Admin:           &Admin{Address: "127.0.0.1:9900"},
 		ShutdownTimeout: 30 * time.Second,
 		IO:              "auto",
 	}

@@ -156,12 +156,3 @@ func (p *problems) health(at *place) *Health {
 	}
 	return h
 }
-
-func (p *problems) admin(at *place) *Admin {
-	a := &Admin{}
-	if o := p.object(at, "an object with an address"); o != nil {
-		o.text("address", listenForm, &a.Address)
-		o.end()
-	}
-	return a
-}

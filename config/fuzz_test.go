@@ -25,6 +25,7 @@ func FuzzParse(f *testing.F) {
 		f.Add(data)
 	}
 	f.Add([]byte(fill(`, "idle_timeout": 1.5`, `, "health": false`, `, "weight": 3`, `, "admin": {}`)))
+	f.Add([]byte(fill("", "", "", everythingAdmin)))
 	f.Add([]byte(inHealth(`"path": "/", "status": "200,301-302"`)))
 	f.Add([]byte(everythingTCP))
 	f.Add([]byte(everythingHTTP))

@@ -25,16 +25,8 @@ func (p *problems) completeListeners(c *Config, root *place) {
 			p.reference(pool, l.Pool, pools)
 		}
 	}
-	if c.Admin == nil {
-		return
-	}
-	admin := root.member("admin")
-	address := admin.member("address")
-	if c.Admin.Address == "" && !address.given() {
-		c.Admin.Address = DefaultAdminAddress
-	}
-	if !admin.bad() {
-		p.listen(address, &c.Admin.Address, taken)
+	if c.Admin != nil {
+		p.completeAdmin(c.Admin, root.member("admin"), taken)
 	}
 }
 
@@ -122,7 +114,7 @@ func (p *problems) accessLog(at *place, to string) {
 	if !strings.Contains(to, "/") {
 		meant = suggest(to, standard)
 	}
-	if meant != "" || to == "" || len(to) > maxLogPath || strings.HasSuffix(to, "/") || strings.Contains(to, "\x00") {
+	if meant != "" || to == "" || len(to) > maxFilePath || strings.HasSuffix(to, "/") || strings.Contains(to, "\x00") {
 		p.add(at, "%s is not allowed; %suse %s", quote(to), meant, accessLogForm)
 	}
 }

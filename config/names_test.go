@@ -23,6 +23,10 @@ func TestNames(t *testing.T) {
 		{"10.0.0.1", "::1", "10.0.0.0/8", "10.0.0.1/32", "::/0", "fe80::/10", "::ffff:10.0.0.0/104", "::ffff:10.0.0.1"},
 		{"", "10", "10.0.0.1/8", "10.0.0.0/33", "10.0.0.0/", "10.0.0.0/08", "::1/64", "fe80::1%lo", "fe80::%lo/10", "::ffff:10.0.0.0/90", "::ffff:10.0.0.1/104", "localhost"},
 	}
+	admin := func(before, after string) func(string) string {
+		return func(text string) string { return fill("", "", "", `, "admin": {`+before+text+after+`}`) }
+	}
+	files := [2][]string{{"a", "a.pem", "/etc/a", "../a"}, {"", "/", "a/", "a\x00", "/" + strings.Repeat("a", 4095)}}
 	authorities := [2][]string{
 		{"a", "A.b", "a_b.c", "a.", "a:1", "a:65535", "a:080", "10.0.0.1", "10.0.0.1:8080", "[::1]", "[::1]:443", "[::ffff:10.0.0.1]"},
 		{"", ":80", "a:", "a:0", "a:65536", "a:http", "a b", "-a", "*.a", "a/", "//a", "http://a", "u@a", "u:p@a:1", "::1", "[::1", "[::1]a", "[fe80::1%lo]", "[10.0.0.1]", "10.0.0.256", "ä.de", "a\r\nb", label + "a"},
@@ -62,6 +66,15 @@ func TestNames(t *testing.T) {
 		{"pools[0].rewrite_host", pool(`, "rewrite_host": `, ``), [2][]string{
 			append(authorities[0], "server", "server:80", "servers"),
 			append(authorities[1], "Server", "SERVER")}},
+		{"admin.hosts[0]", admin(`"hosts": [`, `]`), [2][]string{
+			{"a", "A.b", "a_b.c", "a.", "10.0.0.1", "::1"},
+			{"", ".", "a:80", "*.a", "a b", "a/", "http://a", "u@a", "[::1]", "ä.de", "10.0.0.256", label + "a"}}},
+		{"admin.tokens[0].file", admin(`"tokens": [{"name": "a", "file": `, `}]`), files},
+		{"admin.tokens[0].env", admin(`"tokens": [{"name": "a", "env": `, `}]`), [2][]string{
+			{"A", "a", "_", "A_1"},
+			{"", "1A", "A-B", "A B", "A=B", "ä", "A\x00", strings.Repeat("A", 257)}}},
+		{"admin.tls.certificate", admin(`"tls": {"key": "k", "certificate": `, `}`), files},
+		{"admin.tls.client_ca", admin(`"tls": {"key": "k", "certificate": "c", "client_ca": `, `}`), files},
 	} {
 		for _, value := range slices.Concat(test.values[0], test.values[1]) {
 			quoted, err := json.Marshal(value)

@@ -22,10 +22,13 @@ const (
 	maxNetworks  = 1000
 	maxRoutes    = 1000
 	maxSources   = 64
-	maxLogPath   = 4095
+	maxFilePath  = 4095
 	maxEdits     = 64
 	maxField     = 256
 	maxValue     = 4096
+	maxTokens    = 100
+	maxEnv       = 256
+	maxHosts     = 100
 )
 
 // What values look like, for messages.

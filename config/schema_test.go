@@ -47,10 +47,10 @@ func bySchema(t *testing.T, text string) error {
 // each saying as little as it may.
 var contexts = map[string]string{
 	ProtocolTCP: fillTCP(`, "accept_proxy": {"from": ["::1"]}, "routes": [{"sni": "a", "pool": "p"}]`,
-		`, "health": {"path": "/"}, "queue": {}, "retries": {}, "reuse": {}`, ``, `, "admin": {}`),
+		`, "health": {"path": "/"}, "queue": {}, "retries": {}, "reuse": {}`, ``, `, "admin": {"tls": {"certificate": "a", "key": "b"}, "tokens": [{"name": "a", "env": "A"}]}`),
 	ProtocolHTTP: fill(`, "access_log": "stdout", "accept_proxy": {"from": ["::1"]}, "routes": [{"host": "a", "redirect": {"scheme": "https"}},
 		{"pool": "p", "path": "/", "request_headers": {}, "response_headers": {}}]`,
-		`, "health": {"path": "/"}, "queue": {}, "retries": {}, "reuse": {}`, ``, `, "admin": {}`),
+		`, "health": {"path": "/"}, "queue": {}, "retries": {}, "reuse": {}`, ``, `, "admin": {"tls": {"certificate": "a", "key": "b"}, "tokens": [{"name": "a", "env": "A"}]}`),
 }
 
 // A walker goes through the schema side by side with one of the contexts.
@@ -236,7 +236,7 @@ func TestSchemaHasEveryMember(t *testing.T) {
 	}
 	objects := []string{"", "listeners[]", "listeners[].accept_proxy", "listeners[].routes[]", "listeners[].routes[].redirect",
 		"listeners[].routes[].request_headers", "listeners[].routes[].response_headers", "pools[]", "pools[].servers[]",
-		"pools[].health", "pools[].queue", "pools[].retries", "pools[].reuse", "admin"}
+		"pools[].health", "pools[].queue", "pools[].retries", "pools[].reuse", "admin", "admin.tokens[]", "admin.tls"}
 	if got := slices.Sorted(maps.Keys(places)); !slices.Equal(got, slices.Sorted(slices.Values(objects))) {
 		t.Errorf("looked at %q, want %q: every object needs one in contexts", got, objects)
 	}

@@ -52,7 +52,7 @@ func TestEverythingOfTCP(t *testing.T) {
 	want := &Config{
 		IO:              "epoll",
 		ShutdownTimeout: 30 * time.Second,
-		Admin:           &Admin{"unix:/run/fulcrum-admin.sock"},
+		Admin:           &Admin{Address: "unix:/run/fulcrum-admin.sock"},
 		Listeners: []Listener{{
 			Name: "tls", Protocol: "tcp", Address: ":443", IdleTimeout: 10 * time.Minute,
 			MaxConnections: 5000, MaxConnectionsPerClient: 20, HalfClosedTimeout: time.Minute,

@@ -58,6 +58,12 @@ const (
 	ForwardedOff     = "off"     // passed on as it is
 )
 
+// What a token of the admin listener is good for.
+const (
+	AccessRead  = "read"
+	AccessWrite = "write" // and read
+)
+
 // RewriteHostServer has a pool's servers see their own address as Host.
 const RewriteHostServer = "server"
 
@@ -94,6 +100,7 @@ const (
 	DefaultReuseIdleTimeout   = 30 * time.Second
 	DefaultReuseMaxAge        = time.Hour
 	DefaultReuseMaxIdle       = 256
+	DefaultAccess             = AccessWrite
 )
 
 // Protocols returns the protocols that a listener may have.
@@ -120,6 +127,9 @@ func AccessLogFormats() []string { return []string{AccessLogJSON, AccessLogCombi
 
 // RedirectSchemes returns the schemes that a redirect may lead to.
 func RedirectSchemes() []string { return []string{"http", "https"} }
+
+// Accesses returns what a token of the admin listener may be good for.
+func Accesses() []string { return []string{AccessRead, AccessWrite} }
 
 // A Listener is an address that clients connect to, feeding a pool.
 type Listener struct {
