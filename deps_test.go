@@ -11,14 +11,15 @@ import (
 // each may import of this module, its tests included. docs/architecture.md
 // explains it.
 var mayImport = map[string][]string{
-	"fulcrum":                 {"supervisor", "config", "systemd", "demo", "admin", "admin/client"},
-	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats"},
+	"fulcrum":                 {"supervisor", "config", "systemd", "demo", "admin", "admin/client", "certtest"},
+	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "certtest"},
 	"fulcrum/l4":              {"relay", "loop", "pool", "limit", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":       {"relay", "loop", "pool", "limit", "proxyproto", "stats", "accesslog", "httpproxy/route"},
 	"fulcrum/relay":           {"loop"},
 	"fulcrum/health":          {"pool", "proxyproto", "watch"},
-	"fulcrum/admin":           {},
-	"fulcrum/admin/client":    {"admin"},
+	"fulcrum/admin":           {"certtest"},
+	"fulcrum/certtest":        {},
+	"fulcrum/admin/client":    {"admin", "certtest"},
 	"fulcrum/pool":            {},
 	"fulcrum/limit":           {},
 	"fulcrum/proxyproto":      {},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -104,6 +105,17 @@ func (l *logged) lines(containing string) (lines []string) {
 	return lines
 }
 
+// mark is in every secret of these tests, and nowhere in what is logged or answered.
+const mark = "s3cr3t"
+
+// wantNoSecret looks for one in what others can read.
+func wantNoSecret(t *testing.T, where, text string) {
+	t.Helper()
+	if strings.Contains(text, mark) {
+		t.Errorf("%s has a secret: %s", where, text)
+	}
+}
+
 // world is an admin listener on loopback with everything around it.
 type world struct {
 	*testing.T
@@ -111,34 +123,46 @@ type world struct {
 	fake *fake
 	log  *logged
 	http *http.Client
+	base string // of URLs
 }
 
 // start runs an admin listener until the test ends. prepare may change the
 // listener before it serves.
 func start(t *testing.T, prepare ...func(*Listener)) *world {
 	t.Helper()
+	return startWith(t, nil, prepare...)
+}
+
+// startWith runs one that not everybody may use.
+func startWith(t *testing.T, a *Access, prepare ...func(*Listener)) *world {
+	t.Helper()
 	w := &world{T: t, log: &logged{}, fake: &fake{pool: Pool{Name: "web", Algorithm: "least_connections"}}}
-	w.Listener = bound(t, w.fake, slog.New(slog.NewTextHandler(w.log, nil)))
+	w.Listener = bound(t, Options{Controller: w.fake, Access: a, Logger: slog.New(slog.NewTextHandler(w.log, nil))})
 	for _, p := range prepare {
 		p(w.Listener)
 	}
 	w.Start()
 	transport := &http.Transport{}
 	w.http = &http.Client{Transport: transport, Timeout: 5 * time.Second}
+	w.base = "http://" + w.Addr().String()
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		w.Listener.Stop(soon(t))
+		wantNoSecret(t, "the log", strings.Join(w.log.lines(""), ""))
 	})
 	return w
 }
 
-func bound(t *testing.T, c Controller, log *slog.Logger) *Listener {
+// bound makes a listener on loopback, unless there is one.
+func bound(t *testing.T, o Options) *Listener {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	if o.Listener == nil {
+		var err error
+		if o.Listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
 	}
-	l, err := New(Options{Listener: listener, Controller: c, Logger: log})
+	l, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,12 +180,15 @@ func soon(t *testing.T) context.Context {
 // do sends a request; header holds names and values in turn.
 func (w *world) do(method, target string, body io.Reader, header ...string) (*http.Response, string) {
 	w.Helper()
-	r, err := http.NewRequest(method, "http://"+w.Addr().String()+target, body)
+	r, err := http.NewRequest(method, w.base+target, body)
 	if err != nil {
 		w.Fatal(err)
 	}
 	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
+		r.Header.Add(header[i], header[i+1])
+		if header[i] == "Host" {
+			r.Host = header[i+1]
+		}
 	}
 	response, err := w.http.Do(r)
 	if err != nil {
@@ -172,6 +199,7 @@ func (w *world) do(method, target string, body io.Reader, header ...string) (*ht
 	if err != nil {
 		w.Fatal(err)
 	}
+	wantNoSecret(w.T, "the answer", string(text)+fmt.Sprint(response.Header))
 	return response, string(text)
 }
 
@@ -252,7 +280,7 @@ func TestServersComeAndGo(t *testing.T) {
 	if got := w.fake.asked(); !reflect.DeepEqual(got, want) {
 		t.Errorf("the controller was asked\n got %v\nwant %v", got, want)
 	}
-	for what, times := range map[string]int{"server uploaded": 2, "server deleted": 3, "level=INFO": 5, "remote=127.0.0.1:": 5, "level=ERROR": 0} {
+	for what, times := range map[string]int{"server uploaded": 2, "server deleted": 3, "level=INFO": 6, "who=- remote=127.0.0.1:": 6, "change refused": 1, "level=ERROR": 0} {
 		if got := w.log.lines(what); len(got) != times {
 			t.Errorf("%q was logged %d times, want %d: %q", what, len(got), times, got)
 		}
@@ -311,10 +339,8 @@ func TestReadingNeedsOnlyGetOrHead(t *testing.T) {
 }
 
 func TestHealthzSaysWhyNot(t *testing.T) {
-	listener := bound(t, &fake{notReady: "listener \"web\" is down"}, nil)
-	w := &world{T: t, Listener: listener, http: &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}}
-	listener.Start()
-	defer listener.Stop(soon(t))
+	w := start(t)
+	w.fake.notReady = "listener \"web\" is down"
 	w.want("GET", "/healthz", "", 503, `{"status":"unavailable","reason":"listener \"web\" is down"}`)
 }
 

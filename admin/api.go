@@ -1,7 +1,6 @@
 // Package admin is the admin listener: the HTTP API by which an operator sees
 // what the balancer does, and uploads and deletes servers while it runs. It
-// stands apart from the listeners that carry traffic and belongs on an address
-// that only operators reach: it asks nobody who they are.
+// stands apart from the listeners that carry traffic.
 //
 //	POST   /upload_server  add a server to a pool, or update it
 //	DELETE /delete_server  drain a server, or with force=true close it now
@@ -16,9 +15,17 @@
 //
 // A request either changes everything it asks for or is refused and changes
 // nothing. Every refusal is {"error": "…"} with a 4xx or 5xx status, except of
-// what is not HTTP at all, which net/http answers in plain text. Requests that
-// a browser sends on behalf of another site's page are refused. Bodies, header
-// sizes, connections and the time that each may take are bounded.
+// what is not HTTP at all, which net/http answers in plain text. Bodies, header
+// sizes, connections and the time that each may take are bounded. Every change is
+// logged with who made it or tried to, once they were let in.
+//
+// Who is let in an Access says: all clients have a certificate if it has
+// authorities for these, and a token if it has tokens, but for /healthz. Whoever
+// has sent ten wrong tokens within a minute waits for its end. Without either, an
+// address that others than this machine can reach is refused by New. Nobody is let
+// in who asks for a host that is not this one, or whom a browser sends on behalf of
+// another origin's page: so no page reaches the listener by DNS rebinding or by
+// somebody else's browser.
 package admin
 
 import (

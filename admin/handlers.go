@@ -13,10 +13,16 @@ import (
 	"strings"
 )
 
+const (
+	healthzPath = "/healthz"
+	maxLogged   = 1024 // bytes of a client's text, or of an answer to it, in the log
+)
+
 // handler answers the requests. It holds no state of its own.
 type handler struct {
 	base       context.Context // ends when the listener is stopped
 	controller Controller
+	guard      *guard
 	log        *slog.Logger
 	routes     []route
 }
@@ -27,30 +33,32 @@ type route struct {
 	serve                 func(http.ResponseWriter, *http.Request) error
 }
 
-func newHandler(base context.Context, c Controller, log *slog.Logger) http.Handler {
-	h := &handler{base: base, controller: c, log: log}
+func newHandler(base context.Context, c Controller, g *guard, log *slog.Logger) http.Handler {
+	h := &handler{base: base, controller: c, guard: g, log: log}
 	h.routes = []route{
 		{http.MethodGet, "/", "this page", h.index},
 		{http.MethodGet, "/servers", "every pool and its servers", h.servers},
 		{http.MethodGet, "/listeners", "every listener and what went through it", h.listeners},
-		{http.MethodGet, "/healthz", "200 while the balancer is fit to serve, else 503", h.healthz},
+		{http.MethodGet, healthzPath, "200 while the balancer is fit to serve, else 503", h.healthz},
 		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
 		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
 	}
-	guard := http.NewCrossOriginProtection()
-	guard.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h.refuse(w, r, &Refusal{http.StatusForbidden, "a page of another origin may not change anything here"})
-	}))
-	return guard.Handler(h)
+	return h
 }
 
-// ServeHTTP finds the route by its exact path: no redirects, no patterns.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if err := h.dispatch(w, r); err != nil {
+	r, err := h.guard.admit(w, r)
+	if c, ok := callerOf(r); ok {
+		if err = c.may(r.Method); err == nil {
+			err = h.dispatch(w, r)
+		}
+	}
+	if err != nil {
 		h.refuse(w, r, err)
 	}
 }
 
+// dispatch finds the route by its exact path: no redirects, no patterns.
 func (h *handler) dispatch(w http.ResponseWriter, r *http.Request) error {
 	var known []string
 	for _, route := range h.routes {
@@ -103,8 +111,12 @@ func (h *handler) listeners(w http.ResponseWriter, _ *http.Request) error {
 	return answer(w, http.StatusOK, ListenersAnswer{listeners})
 }
 
-func (h *handler) healthz(w http.ResponseWriter, _ *http.Request) error {
+// healthz keeps the reason from strangers.
+func (h *handler) healthz(w http.ResponseWriter, r *http.Request) error {
 	if ok, reason := h.controller.Ready(); !ok {
+		if c, _ := callerOf(r); c.stranger {
+			reason = ""
+		}
 		return answer(w, http.StatusServiceUnavailable, HealthAnswer{Status: "unavailable", Reason: reason})
 	}
 	return answer(w, http.StatusOK, HealthAnswer{Status: "ok"})
@@ -121,7 +133,7 @@ func (h *handler) upload(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("upload server %s: %w", clip(request.Server), err)
 	}
-	h.log.Info("server uploaded", "remote", r.RemoteAddr, "pool", pool, "server", request.Server,
+	h.changed(r, "server uploaded", "pool", pool, "server", request.Server,
 		"weight", request.Weight, "max_connections", request.MaxConnections, "created", created)
 	status := http.StatusOK
 	if created {
@@ -141,8 +153,7 @@ func (h *handler) delete(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("delete server %s: %w", clip(request.Server), err)
 	}
-	h.log.Info("server deleted", "remote", r.RemoteAddr, "pool", pool, "server", request.Server,
-		"force", request.Force)
+	h.changed(r, "server deleted", "pool", pool, "server", request.Server, "force", request.Force)
 	return answer(w, http.StatusOK, DeleteAnswer{Pool: pool, Server: request.Server, Draining: !request.Force})
 }
 
@@ -152,18 +163,39 @@ func (h *handler) changing() (context.Context, context.CancelFunc) {
 	return context.WithTimeout(h.base, changeTimeout)
 }
 
+// changed logs who has changed what. Each change calls it, before it is answered.
+func (h *handler) changed(r *http.Request, what string, of ...any) {
+	c, _ := callerOf(r)
+	h.log.Info(what, append([]any{"who", c.name, "remote", c.remote}, of...)...)
+}
+
 // refuse answers with an error. Only a Refusal's reason is the client's to
-// know; anything else goes to the log.
+// know; anything else goes to the log, as does every change that was refused to
+// somebody who was let in.
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	refusal := &Refusal{http.StatusInternalServerError, "internal error"}
 	if known, ok := errors.AsType[*Refusal](err); ok && known.Status >= 400 && known.Status <= 599 {
 		refusal = known
-	} else {
-		h.log.Error("admin request failed", "remote", r.RemoteAddr, "method", r.Method, "path", r.URL.Path, "error", err)
+	}
+	c, in := callerOf(r)
+	about := []any{"who", c.name, "remote", c.remote, "method", shorten(r.Method), "path", shorten(r.URL.Path)}
+	switch {
+	case refusal.Status == http.StatusInternalServerError:
+		h.log.Error("admin request failed", append(about, "error", err)...)
+	case in && !reads(r.Method):
+		h.log.Info("change refused", append(about, "status", refusal.Status, "reason", shorten(refusal.Reason))...)
 	}
 	if err := answer(w, refusal.Status, ErrorAnswer{refusal.Reason}); err != nil {
-		h.log.Error("admin answer failed", "remote", r.RemoteAddr, "error", err)
+		h.log.Error("admin answer failed", "remote", c.remote, "error", err)
 	}
+}
+
+// shorten returns as much of a text as the log should hold.
+func shorten(s string) string {
+	if len(s) <= maxLogged {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxLogged], "") + "…"
 }
 
 // answer sends a JSON body, whole or not at all. The error says that body

@@ -14,7 +14,7 @@ import (
 )
 
 func TestWhatIsRefusedChangesNothing(t *testing.T) {
-	w := start(t)
+	w, changes := start(t), 0
 	long := strings.Repeat("x", maxText+1)
 	for _, c := range []struct {
 		method, target, body string
@@ -85,6 +85,9 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 		{"GET", "/" + strings.Repeat("y", 9000), ``, 404, []string{"yyy\"…"}},
 	} {
 		name := fmt.Sprintf("%s %.40s %.60s", c.method, c.target, c.body)
+		if !reads(c.method) {
+			changes++
+		}
 		t.Run(name, func(t *testing.T) {
 			response, text := w.do(c.method, c.target, strings.NewReader(c.body))
 			wantRefused(t, response, text, c.status, c.says...)
@@ -99,8 +102,8 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 	if calls := w.fake.asked(); len(calls) > 0 {
 		t.Errorf("refused requests reached the controller: %v", calls)
 	}
-	if lines := w.log.lines(""); len(lines) > 0 {
-		t.Errorf("refused requests were logged: %q", lines)
+	if lines := w.log.lines(""); len(lines) != changes || len(w.log.lines("change refused")) != changes {
+		t.Errorf("%d of %d refused changes were logged: %q", len(lines), changes, lines)
 	}
 }
 
@@ -126,9 +129,16 @@ func TestWhatABrowserSendsForAnotherSiteIsRefused(t *testing.T) {
 	body := func() io.Reader { return strings.NewReader(`{"server":"a:1"}`) }
 	for _, header := range [][]string{
 		{"Sec-Fetch-Site", "cross-site"},
+		{"Sec-Fetch-Site", "same-site"},
 		{"Origin", "http://evil.example"},
+		{"Origin", "http://" + w.Addr().String() + ".evil.example"},
+		{"Origin", "http://localhost"},
 		{"Origin", "null"},
 	} {
+		for _, path := range []string{"/", "/servers", "/healthz", "/none"} {
+			response, text := w.do("GET", path, nil, header...)
+			wantRefused(t, response, text, 403, "origin")
+		}
 		response, text := w.do("POST", "/upload_server", body(), header...)
 		wantRefused(t, response, text, 403, "origin")
 		response, text = w.do("DELETE", "/delete_server", body(), header...)
@@ -141,7 +151,7 @@ func TestWhatABrowserSendsForAnotherSiteIsRefused(t *testing.T) {
 	if response, text := w.do("POST", "/upload_server", body(), "Content-Type", "application/x-www-form-urlencoded"); response.StatusCode != 201 {
 		t.Errorf("got %d %s", response.StatusCode, text)
 	}
-	if response, text := w.do("POST", "/upload_server", body(), "Origin", "http://"+w.Addr().String()); response.StatusCode != 200 {
+	if response, text := w.do("POST", "/upload_server", body(), "Sec-Fetch-Site", "same-origin", "Origin", "http://"+w.Addr().String()); response.StatusCode != 200 {
 		t.Errorf("got %d %s", response.StatusCode, text)
 	}
 }
@@ -167,7 +177,7 @@ func TestOnlyRefusalsAreShown(t *testing.T) {
 			t.Errorf("an internal error was shown: %s", text)
 		}
 	}
-	if got := w.log.lines("level=ERROR"); len(got) != 2 || !strings.Contains(got[0], "disk full") || !strings.Contains(got[0], "remote=127.0.0.1") {
+	if got := w.log.lines("level=ERROR"); len(got) != 2 || len(w.log.lines("who=- remote=127.0.0.1")) != 6 || !strings.Contains(got[0], "disk full") || !strings.Contains(got[0], "remote=127.0.0.1") {
 		t.Errorf("logged %q", got)
 	}
 }
@@ -187,14 +197,14 @@ func (w *world) dial(text string) *net.TCPConn {
 	return conn.(*net.TCPConn)
 }
 
-const beginning = "POST /upload_server HTTP/1.1\r\nHost: a\r\nContent-Length: 16\r\n\r\n{\"server\""
+const beginning = "POST /upload_server HTTP/1.1\r\nHost: localhost\r\nContent-Length: 16\r\n\r\n{\"server\""
 
 func TestSlowClientsAreLetGo(t *testing.T) {
 	w := start(t, func(l *Listener) {
 		l.http.ReadHeaderTimeout = 50 * time.Millisecond
 		l.http.ReadTimeout = 100 * time.Millisecond
 	})
-	head := w.dial("POST /upload_server HTTP/1.1\r\nHost: a\r\n")
+	head := w.dial("POST /upload_server HTTP/1.1\r\nHost: localhost\r\n")
 	body := w.dial(beginning)
 	if _, err := io.Copy(io.Discard, head); err != nil {
 		t.Errorf("half a head: the connection is not closed: %v", err)

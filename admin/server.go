@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	stdlog "log"
 	"log/slog"
 	"net"
 	"net/http"
@@ -31,6 +32,7 @@ const (
 type Options struct {
 	Listener   net.Listener // bound already; passes to the admin listener when New succeeds
 	Controller Controller
+	Access     *Access      // nil: nobody is asked who they are, for which Listener must be on loopback or a unix socket
 	Logger     *slog.Logger // nil: nothing is logged
 }
 
@@ -39,6 +41,7 @@ type Options struct {
 type Listener struct {
 	http    *http.Server
 	bounded *boundedListener
+	guard   *guard
 	log     *slog.Logger
 	cancel  context.CancelFunc
 
@@ -58,26 +61,36 @@ func New(o Options) (*Listener, error) {
 	if o.Controller == nil {
 		return nil, errors.New("admin: Options.Controller is missing")
 	}
+	if o.Access == nil {
+		o.Access = &Access{}
+	}
+	if err := o.Access.guards(o.Listener.Addr()); err != nil {
+		return nil, fmt.Errorf("admin: address %s: %w", o.Listener.Addr(), err)
+	}
 	log := o.Logger
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
 	base, cancel := context.WithCancel(context.Background())
+	g := &guard{unix: o.Listener.Addr().Network() == "unix", log: log}
+	g.access.Store(o.Access)
 	l := &Listener{
-		bounded: newBoundedListener(o.Listener, maxConnections),
+		bounded: newBoundedListener(o.Listener, maxConnections, g.welcome),
+		guard:   g,
 		log:     log,
 		cancel:  cancel,
 		served:  make(chan struct{}),
 	}
 	l.http = &http.Server{
-		Handler:                      newHandler(base, o.Controller, log),
+		Handler:                      newHandler(base, o.Controller, g, log),
 		ReadHeaderTimeout:            headerTimeout,
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
 		IdleTimeout:                  idleTimeout,
 		MaxHeaderBytes:               maxHeaderBytes,
-		ErrorLog:                     slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+		ErrorLog:                     stdlog.New(&sparse{log: log}, "", 0),
 		ConnState:                    l.bounded.connState,
+		ConnContext:                  connContext,
 		DisableGeneralOptionsHandler: true,
 	}
 	return l, nil
@@ -85,6 +98,10 @@ func New(o Options) (*Listener, error) {
 
 // Addr returns the address that is bound.
 func (l *Listener) Addr() net.Addr { return l.bounded.Addr() }
+
+// Update changes who may use the listener, from the next request on. It must be
+// an Access that New would take for the same address.
+func (l *Listener) Update(a *Access) { l.guard.access.Store(a) }
 
 // Start begins to serve, in a goroutine that Stop ends. It may be called once,
 // before Stop.
@@ -132,6 +149,7 @@ func (l *Listener) end(ctx context.Context) error {
 // goroutine that serves it has ended, which is also how Stop knows.
 type boundedListener struct {
 	net.Listener
+	wrap   func(net.Conn) net.Conn
 	slots  chan struct{} // one element for each connection and each Accept under way
 	closed chan struct{}
 	once   func() error // closes the address the first time, returns the same later
@@ -140,9 +158,10 @@ type boundedListener struct {
 	silent map[net.Conn]struct{} // connections on which nothing has come yet; guarded by mu
 }
 
-func newBoundedListener(l net.Listener, limit int) *boundedListener {
+func newBoundedListener(l net.Listener, limit int, wrap func(net.Conn) net.Conn) *boundedListener {
 	b := &boundedListener{
 		Listener: l,
+		wrap:     wrap,
 		slots:    make(chan struct{}, limit),
 		closed:   make(chan struct{}),
 		silent:   make(map[net.Conn]struct{}),
@@ -164,8 +183,9 @@ func (b *boundedListener) Accept() (net.Conn, error) {
 	conn, err := b.Listener.Accept()
 	if err != nil {
 		<-b.slots
+		return nil, err
 	}
-	return conn, err
+	return b.wrap(conn), nil
 }
 
 // Close closes the address and ends an Accept under way. It may be called more

@@ -77,7 +77,7 @@ func TestStopLetsRequestsFinish(t *testing.T) {
 func TestStopDoesNotWaitForSilence(t *testing.T) {
 	w := start(t)
 	w.dial("")
-	idle := w.dial("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
+	idle := w.dial("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	answered(t, idle) // accepted after the silent one
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 	defer cancel()
@@ -99,7 +99,7 @@ func TestStopCutsOffWhatTakesTooLong(t *testing.T) {
 	w.dial(whole)
 	<-begun
 	// Another request's body is awaited, which the listener says by a 100.
-	waiting := w.dial("POST /upload_server HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 16\r\n\r\n")
+	waiting := w.dial("POST /upload_server HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: 16\r\n\r\n")
 	if status := answered(t, waiting); status != 100 {
 		t.Fatalf("status %d, want 100", status)
 	}
@@ -118,7 +118,7 @@ func TestStopCutsOffWhatTakesTooLong(t *testing.T) {
 }
 
 func TestStopClosesTheAddressEvenIfNeverStarted(t *testing.T) {
-	l := bound(t, &fake{}, nil)
+	l := bound(t, Options{Controller: &fake{}})
 	if err := l.Stop(t.Context()); err != nil {
 		t.Error(err)
 	}
@@ -131,7 +131,7 @@ func TestStopClosesTheAddressEvenIfNeverStarted(t *testing.T) {
 
 func TestConnectionsAreBounded(t *testing.T) {
 	w := start(t)
-	const ask = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n"
+	const ask = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 	var open []net.Conn
 	for range maxConnections {
 		conn := w.dial(ask)
