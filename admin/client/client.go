@@ -4,12 +4,14 @@
 // A Client holds no connection between calls and needs no closing. Each call
 // ends within ten seconds or when its context does. What goes wrong is one of
 // two kinds: an *Error is what the admin listener itself answered, with the
-// HTTP status; any other error means that no such answer came.
+// HTTP status; any other error means that no such answer came. No error repeats
+// the token.
 package client
 
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,63 +45,103 @@ func (e *Error) Error() string {
 // A Client speaks to one admin listener. It may be used from many goroutines.
 type Client struct {
 	address string // for messages
-	host    string // of requests
+	base    url.URL
+	token   string
 	http    *http.Client
+}
+
+// Options are what New needs.
+type Options struct {
+	Address string // host:port, http://host:port, https://host:port or unix:/absolute/path; without a host it is this machine's loopback address
+	Token   string // "": none is sent
+
+	// The paths of PEM files, for https:// only.
+	CA               string // of the authorities that the listener's certificate may be from; "": the system's
+	Certificate, Key string // the client's own, both or none
 }
 
 const (
 	unixPrefix = "unix:"
-	allowed    = "use host:port, http://host:port or unix:/absolute/path"
+	allowed    = "use host:port, https://host:port or unix:/absolute/path"
 )
 
-// New returns a client for the admin listener at address, host:port,
-// http://host:port or unix:/absolute/path. Without a host it is this machine's
-// loopback address.
-func New(address string) (*Client, error) {
+// New returns a client for an admin listener.
+func New(o Options) (*Client, error) {
 	// No proxy from the environment: an admin listener is reached directly.
 	transport := &http.Transport{DisableKeepAlives: true}
-	host := "localhost"
-	path, unix := strings.CutPrefix(address, unixPrefix)
+	c := &Client{address: o.Address, base: url.URL{Scheme: "http", Host: "localhost"}, token: o.Token}
+	path, unix := strings.CutPrefix(o.Address, unixPrefix)
 	switch {
 	case unix && strings.HasPrefix(path, "/"):
 		transport.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", path)
 		}
 	case unix && strings.Contains(path, "/"):
-		return nil, fmt.Errorf("admin address %q has no absolute path; %s", address, allowed)
+		return nil, fmt.Errorf("admin address %q has no absolute path; %s", o.Address, allowed)
 	default:
-		var err error
-		if host, err = hostPort(address); err != nil {
+		if err := c.locate(o.Address); err != nil {
 			return nil, err
 		}
-		address = host
 	}
-	return &Client{address: address, host: host, http: &http.Client{
+	if c.base.Scheme == "https" {
+		var err error
+		if transport.TLSClientConfig, err = o.tls(); err != nil {
+			return nil, err
+		}
+	} else if o.CA != "" || o.Certificate != "" || o.Key != "" {
+		return nil, fmt.Errorf("admin address %q is not https, so there are no certificates; use https://host:port", o.Address)
+	}
+	c.http = &http.Client{
 		Transport:     transport,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Timeout:       timeout,
-	}}, nil
+	}
+	return c, nil
 }
 
-func hostPort(address string) (string, error) {
-	rest, found := strings.CutPrefix(address, "http://")
-	if !found && strings.Contains(address, "://") {
-		return "", fmt.Errorf("admin address %q is not http; %s", address, allowed)
+// locate takes the address of a TCP listener apart.
+func (c *Client) locate(address string) error {
+	rest, found := strings.CutPrefix(address, "https://")
+	if found {
+		c.base.Scheme = "https"
+	} else if rest, found = strings.CutPrefix(address, "http://"); !found && strings.Contains(address, "://") {
+		return fmt.Errorf("admin address %q is neither http nor https; %s", address, allowed)
 	}
 	host, port, err := net.SplitHostPort(strings.TrimSuffix(rest, "/"))
 	if err != nil {
-		return "", fmt.Errorf("admin address %q is not valid: %w; %s", address, err, allowed)
+		return fmt.Errorf("admin address %q is not valid: %w; %s", address, err, allowed)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return "", fmt.Errorf("admin address %q has port %q; it must be a number from 1 to 65535", address, port)
+		return fmt.Errorf("admin address %q has port %q; it must be a number from 1 to 65535", address, port)
 	}
 	if strings.ContainsAny(host, "/?#@ ") {
-		return "", fmt.Errorf("admin address %q is not a bare address; %s", address, allowed)
+		return fmt.Errorf("admin address %q is not a bare address; %s", address, allowed)
 	}
 	if host == "" {
 		host = "127.0.0.1"
 	}
-	return net.JoinHostPort(host, port), nil
+	c.base.Host = net.JoinHostPort(host, port)
+	c.address = c.base.Host
+	return nil
+}
+
+// tls reads the certificates.
+func (o *Options) tls() (*tls.Config, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	var err error
+	if o.CA != "" {
+		if config.RootCAs, err = admin.ReadCertificates(o.CA); err != nil {
+			return nil, fmt.Errorf("read the authorities of the admin listener: %w", err)
+		}
+	}
+	if o.Certificate != "" || o.Key != "" {
+		own, err := tls.LoadX509KeyPair(o.Certificate, o.Key)
+		if err != nil {
+			return nil, fmt.Errorf("read the certificate %q with the key %q: %w", o.Certificate, o.Key, err)
+		}
+		config.Certificates = []tls.Certificate{own}
+	}
+	return config, nil
 }
 
 // List returns every pool with its servers.
@@ -143,13 +185,17 @@ func (c *Client) Delete(ctx context.Context, r admin.DeleteRequest) (admin.Delet
 
 // call sends one request and decodes a 2xx answer into answer.
 func (c *Client) call(ctx context.Context, method, path string, query url.Values, body []byte, answer any) error {
-	target := url.URL{Scheme: "http", Host: c.host, Path: path, RawQuery: query.Encode()}
+	target := c.base
+	target.Path, target.RawQuery = path, query.Encode()
 	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
 	if err != nil {
 		return fmt.Errorf("admin address %q is not valid: %w", c.address, err)
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -189,9 +235,15 @@ func (c *Client) unreached(err error) error {
 	return fmt.Errorf("no answer from the admin listener at %s: %w", c.address, err)
 }
 
+// notEncrypted is what net/http answers to who does not speak TLS.
+const notEncrypted = "Client sent an HTTP request to an HTTPS server.\n"
+
 // refused turns a status other than 2xx into an *Error when the body is an
 // admin listener's.
 func (c *Client) refused(status int, text []byte) error {
+	if status == http.StatusBadRequest && string(text) == notEncrypted {
+		return fmt.Errorf("the admin listener at %s speaks TLS; use https://%s", c.address, c.address)
+	}
 	var body admin.ErrorAnswer
 	if json.Unmarshal(text, &body) != nil || body.Error == "" {
 		return fmt.Errorf("%s does not answer like an admin listener: status %d", c.address, status)

@@ -65,16 +65,17 @@ func (f *fake) Delete(_ context.Context, r admin.DeleteRequest) (string, error) 
 // serve runs an admin listener and returns its address.
 func serve(t *testing.T, c admin.Controller) string {
 	t.Helper()
-	return serveOn(t, c, "tcp", "127.0.0.1:0")
+	return serveOn(t, admin.Options{Controller: c}, "tcp", "127.0.0.1:0")
 }
 
-func serveOn(t *testing.T, c admin.Controller, network, address string) string {
+func serveOn(t *testing.T, o admin.Options, network, address string) string {
 	t.Helper()
 	listener, err := net.Listen(network, address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	l, err := admin.New(admin.Options{Listener: listener, Controller: c})
+	o.Listener = listener
+	l, err := admin.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +100,7 @@ func answers(t *testing.T, handle http.HandlerFunc) string {
 
 func client(t *testing.T, address string) *Client {
 	t.Helper()
-	c, err := New(address)
+	c, err := New(Options{Address: address})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +173,7 @@ func TestUnixSocket(t *testing.T) {
 	if _, err := c.List(t.Context()); err == nil || !strings.HasPrefix(err.Error(), "no admin listener answers at unix:"+path) {
 		t.Errorf("nobody there: got %v", err)
 	}
-	serveOn(t, &fake{}, "unix", path)
+	serveOn(t, admin.Options{Controller: &fake{}}, "unix", path)
 	if got, err := c.List(t.Context()); err != nil || !reflect.DeepEqual(got, pools) {
 		t.Errorf("List: %+v, %v", got, err)
 	}
@@ -252,24 +253,26 @@ func TestAddresses(t *testing.T) {
 		"http://[::1]:99/": "[::1]:99",
 		"lb.example:80":    "lb.example:80",
 	} {
-		if c, err := New(written); err != nil || c.host != want || c.address != want {
+		if c, err := New(Options{Address: written}); err != nil || c.base.Host != want || c.address != want || c.base.Scheme != "http" {
 			t.Errorf("%q: %+v, %v", written, c, err)
 		}
 	}
 	for written, says := range map[string]string{
 		"":                      "host:port",
 		"127.0.0.1":             "missing port",
-		"https://127.0.0.1:1":   "is not http",
+		"ftp://127.0.0.1:1":     "is neither http nor https",
+		"https://127.0.0.1":     "missing port",
+		"https://a/:1":          "not a bare address",
 		"127.0.0.1:http":        "1 to 65535",
 		"127.0.0.1:0":           "1 to 65535",
 		"http://a:1/path":       "1 to 65535",
 		"http://user:x@a:1":     "too many colons",
 		"http://user@a:1":       "not a bare address",
 		"http://a/servers?b=:1": "not a bare address",
-		"unix:run/a.sock":       "has no absolute path; use host:port, http://host:port or unix:/absolute/path",
+		"unix:run/a.sock":       "has no absolute path; use host:port, https://host:port or unix:/absolute/path",
 		"unix:":                 "1 to 65535",
 	} {
-		if _, err := New(written); err == nil || !strings.Contains(err.Error(), says) {
+		if _, err := New(Options{Address: written}); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%q: %v, want %q", written, err, says)
 		}
 	}
