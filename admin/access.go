@@ -130,12 +130,6 @@ func ReadCertificates(path string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// Encrypted reports whether the listener speaks TLS.
-func (a *Access) Encrypted() bool { return a.tls != nil }
-
-// AsksTokens reports whether there is a token without which nobody gets in.
-func (a *Access) AsksTokens() bool { return len(a.tokens) > 0 }
-
 // clientCAs returns the authorities of clients' certificates, nil if they need
 // none.
 func (a *Access) clientCAs() *x509.CertPool {
@@ -184,10 +178,21 @@ func (a *Access) knows(host string) bool {
 		a.leaf != nil && a.leaf.VerifyHostname(name) == nil
 }
 
+// exposes reports whether tokens go to an address through a network that others
+// may read.
+func (a *Access) exposes(address net.Addr) bool {
+	return len(a.tokens) > 0 && a.tls == nil && !local(address)
+}
+
+// local reports whether nobody but this machine can connect to an address.
+func local(address net.Addr) bool {
+	tcp, ok := address.(*net.TCPAddr)
+	return !ok || tcp.IP.IsLoopback()
+}
+
 // guards reports as an error that strangers could use a listener at an address.
 func (a *Access) guards(address net.Addr) error {
-	tcp, ok := address.(*net.TCPAddr)
-	if !ok || tcp.IP.IsLoopback() || a.AsksTokens() || a.clientCAs() != nil {
+	if local(address) || len(a.tokens) > 0 || a.clientCAs() != nil {
 		return nil
 	}
 	return errors.New("others can reach it, and nobody would be asked who they are; it needs tokens or the authorities of clients' certificates")

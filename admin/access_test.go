@@ -120,9 +120,15 @@ func TestStrangersAreAskedForSomething(t *testing.T) {
 		}
 	}
 	encrypted.ClientCA = certs.File
-	for _, o := range []AccessOptions{tokens(t), encrypted} {
-		if err := newAccess(t, o).guards(listener.Addr()); err != nil {
+	both := tokens(t)
+	both.Certificate, both.Key = certificate, key
+	for i, o := range []AccessOptions{tokens(t), encrypted, both} {
+		a := newAccess(t, o)
+		if err := a.guards(listener.Addr()); err != nil {
 			t.Error(err)
+		}
+		if plain := i == 0; a.exposes(listener.Addr()) != plain {
+			t.Errorf("%d: exposes its tokens: %t", i, !plain)
 		}
 	}
 }

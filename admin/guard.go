@@ -57,7 +57,7 @@ func (g *guard) admit(w http.ResponseWriter, r *http.Request) (*http.Request, er
 	if foreign(r) {
 		return r, &Refusal{http.StatusForbidden, "a page of another origin is not answered here"}
 	}
-	c := caller{name: nobody, remote: from.remote, stranger: access.AsksTokens()}
+	c := caller{name: nobody, remote: from.remote, stranger: len(access.tokens) > 0}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		c.name = subject(r.TLS.PeerCertificates[0])
 	}

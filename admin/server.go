@@ -101,12 +101,23 @@ func (l *Listener) Addr() net.Addr { return l.bounded.Addr() }
 
 // Update changes who may use the listener, from the next request on. It must be
 // an Access that New would take for the same address.
-func (l *Listener) Update(a *Access) { l.guard.access.Store(a) }
+func (l *Listener) Update(a *Access) {
+	l.guard.access.Store(a)
+	l.warn()
+}
+
+// warn says so when others may read along.
+func (l *Listener) warn() {
+	if l.guard.access.Load().exposes(l.Addr()) {
+		l.log.Warn("tokens of the admin listener go through the network as they are, for it has no tls", "address", l.Addr().String())
+	}
+}
 
 // Start begins to serve, in a goroutine that Stop ends. It may be called once,
 // before Stop.
 func (l *Listener) Start() {
 	l.started.Store(true)
+	l.warn()
 	go func() {
 		defer close(l.served)
 		if err := l.http.Serve(l.bounded); !errors.Is(err, net.ErrClosed) {

@@ -25,6 +25,7 @@ type running struct {
 	pools     []*poolInUse              // in the order of the config
 	listeners []*listener               // likewise
 	admin     *admin.Listener
+	access    *admin.Access // of admin
 }
 
 // prepare builds all that the config asks for and that was does not have, without a
@@ -67,26 +68,6 @@ func (r *running) prepareListeners(was *running) (problems []error) {
 	return problems
 }
 
-func (r *running) prepareAdmin(controller admin.Controller, was *running) error {
-	switch {
-	case r.config.Admin == nil:
-		return nil
-	case was.admin != nil && was.config.Admin.Address == r.config.Admin.Address:
-		r.admin = was.admin
-		return nil
-	}
-	socket, err := listenOn(r.config.Admin.Address)
-	if err != nil {
-		return fmt.Errorf("admin: %w", err)
-	}
-	r.admin, err = admin.New(admin.Options{Listener: socket, Controller: controller, Logger: r.log})
-	if err != nil {
-		socket.Close()
-		return fmt.Errorf("admin: %w", err)
-	}
-	return nil
-}
-
 // commit sets everything going that was prepared. It cannot fail.
 func (r *running) commit(s *Supervisor, was *running) {
 	for _, p := range r.pools {
@@ -95,9 +76,7 @@ func (r *running) commit(s *Supervisor, was *running) {
 	for _, l := range r.listeners {
 		l.commit()
 	}
-	if r.admin != nil && r.admin != was.admin {
-		r.admin.Start()
-	}
+	r.commitAdmin(was)
 }
 
 // tell logs what has begun to run.
