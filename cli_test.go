@@ -100,9 +100,15 @@ func listen(t *testing.T) net.Listener {
 // its admin listener.
 func balancer(t *testing.T, pools string) (address string) {
 	t.Helper()
+	return guarded(t, pools, "")
+}
+
+// guarded is a balancer with more members of its admin listener.
+func guarded(t *testing.T, pools, members string) (address string) {
+	t.Helper()
 	c, err := config.Parse(fmt.Appendf(nil, `{
 	  "listeners": [{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "web"}],
-	  "pools": [%s], "admin": {"address": "127.0.0.1:0"}}`, pools))
+	  "pools": [%s], "admin": {"address": "127.0.0.1:0"%s}}`, pools, members))
 	if err != nil {
 		t.Fatal(err)
 	}

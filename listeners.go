@@ -17,7 +17,7 @@ func listenersCommand() *cli.Command {
 		Name:         "listeners",
 		Usage:        "show every listener of a running balancer and what went through it",
 		UsageText:    "fulcrum listeners [--admin 127.0.0.1:9900] [--json]",
-		Flags:        []cli.Flag{adminFlag(), jsonFlag},
+		Flags:        adminFlags(),
 		OnUsageError: usage,
 		Action:       listListeners,
 	}

@@ -43,7 +43,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(stderr, "fulcrum: %v\n", err)
+	fmt.Fprintf(stderr, "fulcrum: %v\n", advised(err))
 	var mistake *usageError
 	if errors.As(err, &mistake) {
 		return exitUsage

@@ -20,12 +20,7 @@ import (
 
 var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "print JSON, for machines"}
 
-func adminFlag() cli.Flag {
-	return &cli.StringFlag{Name: "admin", Value: config.DefaultAdminAddress, Usage: "`ADDRESS` of the balancer's admin listener: host:port or unix:/path"}
-}
-
 func serversCommand() *cli.Command {
-	adminFlag := adminFlag()
 	poolFlag := &cli.StringFlag{Name: "pool", Usage: "`NAME` of the pool; may be left out when there is only one"}
 	return &cli.Command{
 		Name:         "servers",
@@ -38,7 +33,7 @@ func serversCommand() *cli.Command {
 				Name:         "list",
 				Usage:        "show every pool and its servers",
 				UsageText:    "fulcrum servers list [--admin 127.0.0.1:9900] [--json]",
-				Flags:        []cli.Flag{adminFlag, jsonFlag},
+				Flags:        adminFlags(),
 				OnUsageError: usage,
 				Action:       listServers,
 			},
@@ -46,9 +41,9 @@ func serversCommand() *cli.Command {
 				Name:      "upload",
 				Usage:     "add a server to a pool, or update its weight and max_connections",
 				UsageText: "fulcrum servers upload [--pool web] [--weight 2] [--max-connections 500] 10.0.0.3:80",
-				Flags: []cli.Flag{adminFlag, jsonFlag, poolFlag,
+				Flags: adminFlags(poolFlag,
 					&cli.IntFlag{Name: "weight", Value: config.DefaultWeight, Usage: "the server's share relative to the others, 1 to 256"},
-					&cli.IntFlag{Name: "max-connections", DefaultText: "no limit", Usage: "no more than `N` connections or requests in flight"}},
+					&cli.IntFlag{Name: "max-connections", DefaultText: "no limit", Usage: "no more than `N` connections or requests in flight"}),
 				OnUsageError: usage,
 				Action:       uploadServer,
 			},
@@ -56,21 +51,13 @@ func serversCommand() *cli.Command {
 				Name:      "delete",
 				Usage:     "take a server out of its pool once its work in flight has finished",
 				UsageText: "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80",
-				Flags: []cli.Flag{adminFlag, jsonFlag, poolFlag,
-					&cli.BoolFlag{Name: "force", Usage: "close what is in flight now"}},
+				Flags: adminFlags(poolFlag,
+					&cli.BoolFlag{Name: "force", Usage: "close what is in flight now"}),
 				OnUsageError: usage,
 				Action:       deleteServer,
 			},
 		},
 	}
-}
-
-func newClient(c *cli.Context) (*client.Client, error) {
-	api, err := client.New(c.String("admin"))
-	if err != nil {
-		return nil, usagef("--admin: %w", err)
-	}
-	return api, nil
 }
 
 func listServers(c *cli.Context) error {
