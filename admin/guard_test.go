@@ -2,6 +2,7 @@ package admin
 
 import (
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -99,6 +100,16 @@ func TestHealthzIsOpen(t *testing.T) {
 	w.wantStatus(405, "POST", "/healthz")
 	w.wantStatus(401, "GET", "/healthz/")
 	w.wantStatus(401, "GET", "//healthz")
+}
+
+// A refusal arrives whole, although the body that it refuses is not read.
+func TestARefusalArrives(t *testing.T) {
+	w := startWith(t, newAccess(t, tokens(t)))
+	conn := w.dial("POST /upload_server HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n" + strings.Repeat("x", 16<<10))
+	text, err := io.ReadAll(conn)
+	if err != nil || !strings.Contains(string(text), "401 Unauthorized") {
+		t.Errorf("error %v: %s", err, text)
+	}
 }
 
 // Whoever sends wrong tokens waits in the end, with a right one too.
