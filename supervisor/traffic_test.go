@@ -121,7 +121,7 @@ func TestWhatWentThroughAnHTTPListener(t *testing.T) {
 		Requests:    6,
 		Endings:     counts{"answered": 5, "redirected": 1, "refused_head": 1},
 		Statuses:    counts{"2xx": 2, "3xx": 1, "4xx": 2, "5xx": 2},
-		Received:    8, Sent: 50, Connects: 2, Reuses: 3,
+		Received:    8, Sent: 50 + 16 + 22, Connects: 2, Reuses: 3,
 	})
 	if len(info.Routes) != 3 {
 		t.Fatalf("%d routes: %+v", len(info.Routes), info.Routes)
@@ -140,7 +140,7 @@ func TestWhatWentThroughAnHTTPListener(t *testing.T) {
 		Requests: 2, Endings: counts{"answered": 2}, Statuses: counts{"2xx": 1, "5xx": 1}, Received: 5, Sent: 20, Connects: 1, Reuses: 1}
 	wantCounts(t, "first route", counted(t, "first route", info.Routes[0].HTTP, 1, 2, 2), ofAPI)
 	wantCounts(t, "redirect", counted(t, "redirect", info.Routes[1].HTTP, 0, 0, 1),
-		admin.HTTPTraffic{Requests: 1, Endings: counts{"redirected": 1}, Statuses: counts{"3xx": 1}})
+		admin.HTTPTraffic{Requests: 1, Endings: counts{"redirected": 1}, Statuses: counts{"3xx": 1}, Sent: 16})
 	wantCounts(t, "unused route", counted(t, "unused route", info.Routes[2].HTTP, 0, 0, 0),
 		admin.HTTPTraffic{Endings: counts{}, Statuses: counts{}})
 
