@@ -188,7 +188,7 @@ func (c *client) begin(head []byte) {
 	c.alarm.stop()
 	x := c.w.takeExchange(c)
 	c.x = x
-	x.began = c.w.loop.Now()
+	x.plan, x.began = c.w.plan, c.w.loop.Now()
 	x.trace.route = &c.w.nowhere
 	if err := x.req.parse(c.w.requests, head); err != nil {
 		c.refuseHead(err)

@@ -53,6 +53,7 @@ type exchange struct {
 type progress struct {
 	trace
 	c       *client
+	plan    *plan // by which it was begun
 	way     *way
 	to      *Upstream // the way's
 	covered int       // bytes of the target that the way's path stands for

@@ -66,8 +66,21 @@ func (c *client) identified() {
 			return
 		}
 	}
-	c.trusted = p.Forwarded == ForwardedAppend || contains(p.Trusted, c.address.Addr())
+	c.trusted = p.trusts(c.address)
 	c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.patience(p.HeaderTimeout))
+}
+
+// trusts reports whether what a client says of others is believed.
+func (o *Options) trusts(client netip.AddrPort) bool {
+	return o.Forwarded == ForwardedAppend || contains(o.Trusted, client.Addr())
+}
+
+// follow has a client that came before go by another plan from its next request on.
+func (c *client) follow(next *plan) {
+	c.trusted = next.trusts(c.address)
+	if conn, ok := c.conn.(*loop.Conn); ok && next.sendsProxy && !c.destination.IsValid() {
+		c.destination = conn.LocalAddr()
+	}
 }
 
 func contains(networks []netip.Prefix, a netip.Addr) bool {

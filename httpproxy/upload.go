@@ -53,23 +53,23 @@ func (x *exchange) upload(b []byte) (used int) {
 // took counts n bytes of the request's body.
 func (x *exchange) took(n int) {
 	x.received += int64(n)
-	if rate := x.w.plan.MinBodyRate; rate > 0 {
+	if rate := x.plan.MinBodyRate; rate > 0 {
 		x.due += time.Duration(n) * time.Second / time.Duration(rate)
 	}
 }
 
 // tooLarge reports whether n bytes of a request's body are more than is allowed.
 func (x *exchange) tooLarge(n int64) bool {
-	most := x.w.plan.MaxBodyBytes
+	most := x.plan.MaxBodyBytes
 	return most > 0 && n > most
 }
 
 // patience returns how long the client may take over more of the body.
 func (x *exchange) patience(now time.Duration) time.Duration {
-	if x.w.plan.MinBodyRate > 0 {
-		return min(x.w.plan.IdleTimeout, x.due-now)
+	if x.plan.MinBodyRate > 0 {
+		return min(x.plan.IdleTimeout, x.due-now)
 	}
-	return x.w.plan.IdleTimeout
+	return x.plan.IdleTimeout
 }
 
 // uploaded goes on after a part of the body, or the last, was passed on, of n bytes

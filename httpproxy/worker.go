@@ -82,6 +82,9 @@ func (w *worker) update(next *plan) {
 		}
 	}
 	w.follow(next)
+	for c := w.clients; c != nil; c = c.next {
+		c.follow(next)
+	}
 	for _, set := range w.servers {
 		if to := next.upstreamOf(set.to.Pool); to != nil {
 			set.to = to
