@@ -3,6 +3,9 @@ package supervisor
 import (
 	"fmt"
 	"reflect"
+	"slices"
+	"strings"
+	"unicode"
 
 	"fulcrum/config"
 )
@@ -11,21 +14,22 @@ import (
 func differences(was, next *config.Config) (all []string) {
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	compare(say, "listener", was.Listeners, next.Listeners, func(l config.Listener) string { return l.Name })
-	for _, p := range shared(was.Pools, next.Pools, func(p config.Pool) string { return p.Name }) {
+	pools := func(p config.Pool) string { return p.Name }
+	for _, p := range shared(was.Pools, next.Pools, pools) {
 		of := fmt.Sprintf("pool %q: server", p.next.Name)
 		compare(say, of, p.was.Servers, p.next.Servers, func(s config.Server) string { return s.Address })
-		p.was.Servers, p.next.Servers = nil, nil
-		if !reflect.DeepEqual(p.was, p.next) {
-			say("pool %q changed", p.next.Name)
-		}
+		compareMembers(say, fmt.Sprintf("pool %q", p.next.Name), p.was, p.next, "Servers")
 	}
-	compareNames(say, "pool", was.Pools, next.Pools, func(p config.Pool) string { return p.Name })
-	if !reflect.DeepEqual(was.Admin, next.Admin) {
-		say("admin changed")
+	compareNames(say, "pool", was.Pools, next.Pools, pools)
+	switch {
+	case was.Admin == nil && next.Admin != nil:
+		say("admin added")
+	case was.Admin != nil && next.Admin == nil:
+		say("admin removed")
+	case was.Admin != nil:
+		compareMembers(say, "admin", *was.Admin, *next.Admin)
 	}
-	if was.ShutdownTimeout != next.ShutdownTimeout {
-		say("shutdown_timeout changed from %s to %s", was.ShutdownTimeout, next.ShutdownTimeout)
-	}
+	compareMembers(say, "config", *was, *next, "Listeners", "Pools", "Admin")
 	return all
 }
 
@@ -33,10 +37,46 @@ func differences(was, next *config.Config) (all []string) {
 func compare[T any](say func(string, ...any), kind string, was, next []T, name func(T) string) {
 	compareNames(say, kind, was, next, name)
 	for _, both := range shared(was, next, name) {
-		if !reflect.DeepEqual(both.was, both.next) {
-			say("%s %q changed", kind, name(both.next))
-		}
+		compareMembers(say, fmt.Sprintf("%s %q", kind, name(both.next)), both.was, both.next)
 	}
+}
+
+// compareMembers tells which members of a struct are others, and of those that have a
+// short value also from what to what.
+func compareMembers[T any](say func(string, ...any), of string, was, next T, but ...string) {
+	before, after := reflect.ValueOf(was), reflect.ValueOf(next)
+	var changed []string
+	for i := range before.NumField() {
+		name, a, b := before.Type().Field(i).Name, before.Field(i), after.Field(i)
+		if slices.Contains(but, name) || reflect.DeepEqual(a.Interface(), b.Interface()) {
+			continue
+		}
+		what := memberName(name)
+		switch a.Kind() {
+		case reflect.String:
+			what += fmt.Sprintf(" from %q to %q", a, b)
+		case reflect.Bool, reflect.Int, reflect.Int64:
+			what += fmt.Sprintf(" from %v to %v", a, b)
+		}
+		changed = append(changed, what)
+	}
+	if len(changed) > 0 {
+		say("%s changed: %s", of, strings.Join(changed, ", "))
+	}
+}
+
+// memberName is what a config file calls a field: TCPUserTimeout is tcp_user_timeout.
+func memberName(field string) string {
+	var name strings.Builder
+	letters := []rune(field)
+	for i, r := range letters {
+		begins := unicode.IsUpper(r) && i > 0 && (unicode.IsLower(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1]))
+		if begins {
+			name.WriteByte('_')
+		}
+		name.WriteRune(unicode.ToLower(r))
+	}
+	return name.String()
 }
 
 // compareNames tells those of a kind that were added or removed.

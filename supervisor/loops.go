@@ -65,9 +65,12 @@ func chooseIO(wanted string) (loop.IO, error) {
 }
 
 // tellDescriptors says how many connections the process's descriptors allow, and
-// warns if the config asks for more. Go has raised the limit to what the system
-// lets it have.
-func (r *running) tellDescriptors() {
+// warns if the config asks for more, unless it was told so before. Go has raised the
+// limit to what the system lets it have.
+func (r *running) tellDescriptors(was *running) {
+	if was.config != nil && r.maxConnections() == was.maxConnections() {
+		return
+	}
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		r.log.Warn("the limit of file descriptors is not known", "error", err)

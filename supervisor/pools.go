@@ -50,8 +50,8 @@ func (p *poolInUse) reconcile() {
 // preparePools makes the pools, or prepares those that are kept. A server whose name
 // does not resolve yet is in its pool and not healthy; the pool's watcher goes on
 // trying, and says so.
-func (r *running) preparePools(s *Supervisor, was *running) (problems []error) {
-	ctx, cancel := context.WithTimeout(context.Background(), resolveTimeout)
+func (r *running) preparePools(ctx context.Context, s *Supervisor, was *running) (problems []error) {
+	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	leads := lookUp(ctx, r.config.Pools, was)
 	for i := range r.config.Pools {

@@ -31,13 +31,14 @@ type running struct {
 // prepare builds all that the config asks for and that was does not have, without a
 // byte of traffic being taken. On an error, which names every problem, nothing is
 // left open and nothing has changed.
-func (s *Supervisor) prepare(c *config.Config, was *running) (*running, error) {
+func (s *Supervisor) prepare(ctx context.Context, c *config.Config, was *running) (*running, error) {
 	r := &running{config: c, log: s.log, io: was.io, loops: was.loops, logs: make(map[string]*accesslog.Log)}
 	var problems *multierror.Error
-	problems = multierror.Append(problems, r.preparePools(s, was)...)
+	problems = multierror.Append(problems, r.preparePools(ctx, s, was)...)
 	if err := r.prepareLoops(was); err != nil {
 		problems = multierror.Append(problems, err)
-	} else {
+	}
+	if len(r.loops) > 0 {
 		problems = multierror.Append(problems, r.prepareListeners(was)...)
 	}
 	problems = multierror.Append(problems, r.prepareAdmin(s, was))
@@ -79,16 +80,18 @@ func (r *running) commit(s *Supervisor, was *running) {
 	r.commitAdmin(was)
 }
 
-// tell logs what has begun to run.
-func (r *running) tell() {
-	if len(r.loops) > 0 {
+// tell logs what has begun to run that did not before.
+func (r *running) tell(was *running) {
+	if len(r.loops) > len(was.loops) {
 		r.log.Info("event loops", "io", r.io, "loops", len(r.loops))
 	}
-	r.tellDescriptors()
+	r.tellDescriptors(was)
 	for _, l := range r.listeners {
-		r.log.Info("listening", "listener", l.config.Name, "protocol", l.config.Protocol, "address", l.Address(), "pool", l.config.Pool)
+		if l.kept == nil {
+			r.log.Info("listening", "listener", l.config.Name, "protocol", l.config.Protocol, "address", l.Address(), "pool", l.config.Pool)
+		}
 	}
-	if r.admin != nil {
+	if r.admin != nil && r.admin != was.admin {
 		r.log.Info("admin listening", "address", written(r.admin.Addr()))
 	}
 }
@@ -100,6 +103,7 @@ func (r *running) abandon(was *running) {
 			l.Abandon()
 		}
 	}
+	r.closeAdminBut(was)
 	r.closeBut(was)
 }
 
@@ -113,19 +117,27 @@ func (r *running) retireListeners(ctx context.Context) {
 }
 
 // close ends all that serves the listeners.
-func (r *running) close() { r.closeBut(&running{}) }
+func (r *running) close() {
+	r.closeAdminBut(&running{})
+	r.closeBut(&running{})
+}
+
+// closeAdminBut stops the admin listener, unless it is the others' too.
+func (r *running) closeAdminBut(others *running) {
+	if r.admin == nil || r.admin == others.admin {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
+	defer cancel()
+	if err := r.admin.Stop(ctx); err != nil {
+		r.log.Warn("admin listener was stopped with requests under way", "error", err)
+	}
+}
 
 // closeBut ends what serves the listeners and others do not have too.
 func (r *running) closeBut(others *running) {
 	for _, p := range r.pools {
 		p.stopBut(others.find(p.Name()))
-	}
-	if r.admin != nil && r.admin != others.admin {
-		ctx, cancel := context.WithTimeout(context.Background(), adminGrace)
-		defer cancel()
-		if err := r.admin.Stop(ctx); err != nil {
-			r.log.Warn("admin listener was stopped with requests under way", "error", err)
-		}
 	}
 	if len(others.loops) == 0 {
 		for _, lp := range r.loops {

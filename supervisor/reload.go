@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -10,73 +11,122 @@ import (
 	"fulcrum/pool"
 )
 
+// takeOver is how long the event loops have, at most, to go over to another config
+// before what they had so far is taken away.
+const takeOver = 2 * time.Second
+
+// errStopping is why a reload is given up, and nothing is changed any more.
+var errStopping = admin.Conflict("the balancer is stopping")
+
 // Reload reads the config anew and goes over to it: to all of it, or to nothing and
 // an error that names every problem. It returns what changes, in words, none if
-// nothing does. With dryRun nothing is done but to prepare it and say so.
-func (s *Supervisor) Reload(_ context.Context, dryRun bool) (changes []string, err error) {
+// nothing does. With dryRun nothing is done but to prepare it and say so. Another
+// reload under way goes first; when ctx ends before all is prepared, nothing changes.
+func (s *Supervisor) Reload(ctx context.Context, dryRun bool) (changes []string, err error) {
 	load := s.load.Load()
 	if load == nil {
 		return nil, admin.Conflict("the balancer runs without a config file, so there is nothing to reload")
 	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	if s.stopping.Load() {
-		return nil, admin.Conflict("the balancer is stopping")
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ending, func() { cancel(errStopping) })()
+	select {
+	case s.reloads <- struct{}{}:
+		defer func() { <-s.reloads }()
+	case <-ctx.Done():
+		return nil, givenUp(ctx)
 	}
 	c, err := (*load)()
 	if err != nil {
 		return nil, admin.Invalid("%v", err)
 	}
 	was := s.current.Load()
-	next, err := s.prepare(c, was)
+	next, err := s.prepare(ctx, c, was)
 	if err != nil {
 		return nil, admin.Conflict("%v", err)
+	}
+	if ctx.Err() != nil {
+		next.abandon(was)
+		return nil, givenUp(ctx)
 	}
 	changes = differences(was.config, c)
 	if dryRun {
 		next.abandon(was)
 		return changes, nil
 	}
-	s.current.Store(next)
-	next.commit(s, was)
-	s.retire(was, next)
-	s.log.Info("config reloaded", "changes", len(changes))
+	s.goOver(was, next)
 	for _, change := range changes {
 		s.log.Info("config changed", "change", change)
 	}
+	next.tell(was)
 	return changes, nil
 }
 
-// retire lets what the next config no longer has finish its work.
-func (s *Supervisor) retire(was, next *running) {
-	for _, p := range was.pools {
-		if kept := next.find(p.Name()); kept == nil {
-			for _, server := range p.Servers() {
-				s.beginRemoval(p, server)
-			}
-		}
+// givenUp says why a reload came to nothing, after ctx has ended.
+func givenUp(ctx context.Context) error {
+	if why := context.Cause(ctx); errors.Is(why, errStopping) {
+		return why
 	}
+	return admin.Conflict("it took too long, perhaps because another reload was under way, and was given up; nothing has changed")
+}
+
+// goOver goes on with what was prepared.
+func (s *Supervisor) goOver(was, next *running) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	s.current.Store(next)
+	next.commit(s, was)
+	s.retire(was, next)
+}
+
+// retire lets what the next config no longer has finish its work. Nobody is to come
+// to a pool for nothing that is going: first all event loops go over to the next
+// config, and a pool that a listener feeds which is going too goes after it. It is
+// called with changes held.
+func (s *Supervisor) retire(was, next *running) {
+	ctx, cancel := context.WithTimeout(context.Background(), takeOver)
+	defer cancel()
+	s.Answers(ctx)
 	var gone []*listener
 	for _, l := range was.listeners {
 		if !slices.ContainsFunc(next.listeners, func(other *listener) bool { return other.kept == l }) {
 			gone = append(gone, l)
 		}
 	}
-	s.retiring.begin(gone, was.config.ShutdownTimeout, func() { was.closeBut(next) })
+	var later []*poolInUse
+	for _, p := range was.pools {
+		switch {
+		case next.find(p.Name()) != nil:
+		case slices.ContainsFunc(gone, func(l *listener) bool { return feeds(l.config, p.Name()) }):
+			later = append(later, p)
+		default:
+			s.beginRemovals(p)
+		}
+	}
+	s.retiring.all.Go(func() { was.closeAdminBut(next) })
+	s.retiring.begin(gone, was.config.ShutdownTimeout, func() {
+		s.changes.Lock()
+		defer s.changes.Unlock()
+		for _, p := range later {
+			s.beginRemovals(p)
+		}
+	}, func() { was.closeBut(next) })
 }
 
 // retirement is the listeners that reloads have taken out of use, while they finish.
 type retirement struct {
-	all sync.WaitGroup
+	all  sync.WaitGroup
+	last <-chan struct{} // closed when the retirement that was begun last is over; nil: there was none
 
 	mu        sync.Mutex
 	listeners map[*listener]context.CancelFunc // guarded by mu; called to end them
 	ended     bool                             // nobody is given time any more; guarded by mu
 }
 
-// begin stops listeners, which have so long to finish, and then calls what is to
-// come after.
-func (r *retirement) begin(gone []*listener, timeout time.Duration, then func()) {
+// begin stops listeners, which have so long to finish, and then calls stopped. In the
+// end, once those of all reloads before have finished too and nobody makes use of
+// what they had, it calls closeAll. It is called by one reload at a time.
+func (r *retirement) begin(gone []*listener, timeout time.Duration, stopped, closeAll func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	r.mu.Lock()
 	if r.listeners == nil {
@@ -89,14 +139,21 @@ func (r *retirement) begin(gone []*listener, timeout time.Duration, then func())
 		cancel()
 	}
 	r.mu.Unlock()
+	before, over := r.last, make(chan struct{})
+	r.last = over
 	r.all.Go(func() {
+		defer close(over)
 		defer cancel()
-		var stopped sync.WaitGroup
+		var stops sync.WaitGroup
 		for _, l := range gone {
-			stopped.Go(func() { r.stop(ctx, l) })
+			stops.Go(func() { r.stop(ctx, l) })
 		}
-		stopped.Wait()
-		then()
+		stops.Wait()
+		stopped()
+		if before != nil {
+			<-before
+		}
+		closeAll()
 	})
 }
 

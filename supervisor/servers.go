@@ -45,7 +45,7 @@ func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	if s.stopping.Load() {
-		return false, "", admin.Conflict("the balancer is stopping")
+		return false, "", errStopping
 	}
 	if p.Find(address) == nil && len(p.Servers()) >= config.MaxServers {
 		return false, "", admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), config.MaxServers)
@@ -107,7 +107,7 @@ func (s *Supervisor) Delete(_ context.Context, r admin.DeleteRequest) (poolName 
 	s.changes.Lock()
 	defer s.changes.Unlock()
 	if s.stopping.Load() {
-		return "", admin.Conflict("the balancer is stopping")
+		return "", errStopping
 	}
 	server := p.Find(address)
 	if server == nil {
@@ -134,6 +134,14 @@ func (s *Supervisor) beginRemoval(p *poolInUse, server *pool.Server) *removal {
 		s.removing.Go(func() { s.remove(ctx, p, server, leaving) })
 	}
 	return leaving
+}
+
+// beginRemovals drains all servers of a pool that is going. It is called with changes
+// held.
+func (s *Supervisor) beginRemovals(p *poolInUse) {
+	for _, server := range p.Servers() {
+		s.beginRemoval(p, server)
+	}
 }
 
 // comesBack ends the removal of a server, and reports whether it was under way. It

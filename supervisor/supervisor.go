@@ -32,9 +32,12 @@ type Supervisor struct {
 	load     atomic.Pointer[func() (*config.Config, error)] // nil: the config cannot be reloaded
 	current  atomic.Pointer[running]                        // stored under changes
 	stopping atomic.Bool
+	ending   context.Context // ends when Stop begins
+	end      context.CancelFunc
 	stopOnce sync.Once
 
-	changes  sync.Mutex             // held while servers are uploaded or deleted, and during a reload
+	reloads  chan struct{}          // holds one while there is a reload; sent before changes is taken
+	changes  sync.Mutex             // held while servers are uploaded or deleted, and while a reload goes over
 	removals map[serverKey]*removal // deleted servers that still drain; guarded by changes
 	removing sync.WaitGroup         // the goroutines of removals
 
@@ -45,15 +48,16 @@ type Supervisor struct {
 // error that names every problem. The config must be complete (config.Load or
 // Config.Complete) and is not to be changed afterwards. Stop must follow.
 func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
-	s := &Supervisor{log: log, removals: make(map[serverKey]*removal)}
+	s := &Supervisor{log: log, reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
+	s.ending, s.end = context.WithCancel(context.Background())
 	nothing := &running{}
-	first, err := s.prepare(c, nothing)
+	first, err := s.prepare(context.Background(), c, nothing)
 	if err != nil {
 		return nil, err
 	}
 	s.current.Store(first)
 	first.commit(s, nothing)
-	first.tell()
+	first.tell(nothing)
 	return s, nil
 }
 
@@ -66,9 +70,9 @@ func (s *Supervisor) ReloadBy(load func() (*config.Config, error)) { s.load.Stor
 func (s *Supervisor) Stop(ctx context.Context) {
 	s.stopOnce.Do(func() {
 		s.stopping.Store(true)
-		s.changes.Lock() // a reload that is under way goes first
+		s.end()
+		s.reloads <- struct{}{} // one that is under way is given up, or goes first; there are no more
 		last := s.current.Load()
-		s.changes.Unlock()
 		ctx, cancel := context.WithTimeout(ctx, last.config.ShutdownTimeout)
 		defer cancel()
 		s.log.Info("stopping", "shutdown_timeout", last.config.ShutdownTimeout)
@@ -78,6 +82,11 @@ func (s *Supervisor) Stop(ctx context.Context) {
 		last.close()
 		s.log.Info("stopped")
 	})
+}
+
+// ShutdownTimeout returns how long Stop gives work in flight, as the config says now.
+func (s *Supervisor) ShutdownTimeout() time.Duration {
+	return s.current.Load().config.ShutdownTimeout
 }
 
 // AdminAddress returns the address of the admin listener, "" if there is none.
