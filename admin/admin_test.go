@@ -30,6 +30,8 @@ type fake struct {
 
 	notReady string
 	upload   func(ctx context.Context) error // when set, asked before anything is changed
+	changes  []string                        // of a reload
+	reload   error
 }
 
 func (f *fake) Pools() []Pool {
@@ -74,6 +76,13 @@ func (f *fake) Delete(_ context.Context, r DeleteRequest) (string, error) {
 		}
 	}
 	return "", NotFound("server %q is not in pool %q", r.Server, f.pool.Name)
+}
+
+func (f *fake) Reload(_ context.Context, dryRun bool) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.calls = append(f.calls, dryRun)
+	return f.changes, f.reload
 }
 
 func (f *fake) asked() []any {
@@ -287,6 +296,32 @@ func TestServersComeAndGo(t *testing.T) {
 	}
 }
 
+func TestReload(t *testing.T) {
+	w := start(t)
+	w.want("POST", "/reload", "", 200, `{"changes":[],"dry_run":false}`)
+	w.fake.changes = []string{`listener "web" added`, `pool "web": server "a:1" removed`}
+	w.want("POST", "/reload?dry_run=true", " ", 200, `{"changes":["listener \"web\" added","pool \"web\": server \"a:1\" removed"],"dry_run":true}`)
+	w.want("POST", "/reload?dry_run=false", "", 200, `{"changes":["listener \"web\" added","pool \"web\": server \"a:1\" removed"],"dry_run":false}`)
+	w.fake.reload = Invalid("2 problems\nconfig.json:1: one\nconfig.json:2: two")
+	w.want("POST", "/reload", "", 400, `{"error":"2 problems\nconfig.json:1: one\nconfig.json:2: two"}`)
+	w.fake.reload = Conflict("address already in use")
+	w.want("POST", "/reload", "", 409, `{"error":"address already in use"}`)
+	if got, want := w.fake.asked(), []any{false, true, false, false, false}; !reflect.DeepEqual(got, want) {
+		t.Errorf("the controller was asked to run dry %v, want %v", got, want)
+	}
+	lines := w.log.lines("")
+	if len(lines) != 2 {
+		t.Fatalf("logged %q, want a line for each reload that was one", lines)
+	}
+	for i, changes := range []string{"changes=0", "changes=2"} {
+		for _, part := range []string{`msg="config reloaded"`, "remote=127.0.0.1:", changes} {
+			if !strings.Contains(lines[i], part) {
+				t.Errorf("no %q in %q", part, lines[i])
+			}
+		}
+	}
+}
+
 func TestListeners(t *testing.T) {
 	w := start(t)
 	w.want("GET", "/listeners", "", 200, `{"listeners":[]}`)
@@ -331,7 +366,7 @@ func TestReadingNeedsOnlyGetOrHead(t *testing.T) {
 		wantHeaders(t, head, got.Header.Get("Content-Type"))
 	}
 	_, index := w.do("GET", "/", nil)
-	for _, path := range []string{"/servers", "/listeners", "/healthz", "/upload_server", "/delete_server"} {
+	for _, path := range []string{"/servers", "/listeners", "/healthz", "/upload_server", "/delete_server", "/reload"} {
 		if !strings.Contains(index, path) {
 			t.Errorf("the index does not name %s:\n%s", path, index)
 		}

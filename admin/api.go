@@ -1,9 +1,10 @@
 // Package admin is the admin listener: the HTTP API by which an operator sees
-// what the balancer does, and uploads and deletes servers while it runs. It
+// what the balancer does, uploads and deletes servers and reloads the config. It
 // stands apart from the listeners that carry traffic.
 //
 //	POST   /upload_server  add a server to a pool, or update it
 //	DELETE /delete_server  drain a server, or with force=true close it now
+//	POST   /reload         go over to the config file as it is now
 //	GET    /servers        every pool and its servers
 //	GET    /listeners      every listener and what went through it
 //	GET    /healthz        200 while the balancer is fit to serve, else 503
@@ -56,6 +57,10 @@ type Controller interface {
 	// Delete drains a server and then removes it, or closes what is in
 	// flight on it and removes it at once. It returns the server's pool.
 	Delete(ctx context.Context, r DeleteRequest) (pool string, err error)
+
+	// Reload goes over to the config file as it is now, or with dryRun only
+	// says what that would change: in words, none if nothing.
+	Reload(ctx context.Context, dryRun bool) (changes []string, err error)
 
 	// Ready reports whether the balancer is fit to serve, and if not, why.
 	Ready() (ok bool, reason string)
@@ -209,6 +214,12 @@ type DeleteAnswer struct {
 	Pool     string `json:"pool"`
 	Server   string `json:"server"`
 	Draining bool   `json:"draining"` // false: what was in flight is closed
+}
+
+// ReloadAnswer is the body that answers a successful reload.
+type ReloadAnswer struct {
+	Changes []string `json:"changes"` // in words; none: there was nothing to change
+	DryRun  bool     `json:"dry_run"` // true: nothing was changed
 }
 
 // HealthAnswer is the body of GET /healthz.

@@ -31,13 +31,14 @@ var (
 	uploadFields = []string{"pool", "server", "weight", "max_connections"}
 	deleteFields = []string{"pool", "server", "weight", "max_connections", "force"}
 	deleteParams = []string{"pool", "server", "force"}
+	reloadParams = []string{"dry_run"}
 )
 
 // change is what a request says, field by field; nil: not said.
 type change struct {
 	pool, server           *string
 	weight, maxConnections *int
-	force                  *bool
+	force, dryRun          *bool
 }
 
 // readUpload reads the request of POST /upload_server, with its defaults.
@@ -72,7 +73,7 @@ func readUpload(w http.ResponseWriter, r *http.Request) (UploadRequest, error) {
 // both together say which server. What both say must be the same.
 func readDelete(w http.ResponseWriter, r *http.Request) (DeleteRequest, error) {
 	var request DeleteRequest
-	query, err := decodeQuery(r.URL.RawQuery)
+	query, err := decodeQuery(r.URL.RawQuery, deleteParams)
 	if err != nil {
 		return request, err
 	}
@@ -98,6 +99,22 @@ func readDelete(w http.ResponseWriter, r *http.Request) (DeleteRequest, error) {
 		return request, Invalid(`"server" is missing; give the server's host:port in the body or as ?server=`)
 	}
 	return DeleteRequest{Pool: or(said.pool, ""), Server: *said.server, Force: or(said.force, false)}, nil
+}
+
+// readReload reads the request of POST /reload, which has no body.
+func readReload(w http.ResponseWriter, r *http.Request) (dryRun bool, err error) {
+	query, err := decodeQuery(r.URL.RawQuery, reloadParams)
+	if err != nil {
+		return false, err
+	}
+	body, err := readBody(w, r)
+	if err != nil {
+		return false, err
+	}
+	if len(body) > 0 {
+		return false, Invalid("a body is not allowed here; what is reloaded is the config file, and ?dry_run=true only says what that changes")
+	}
+	return or(query.dryRun, false), nil
 }
 
 // readBody returns the whole body, nil when there is nothing but white space.
@@ -191,8 +208,8 @@ func (c *change) set(name string, value json.RawMessage) (err error) {
 	return err
 }
 
-// decodeQuery reads the query of DELETE /delete_server.
-func decodeQuery(raw string) (change, error) {
+// decodeQuery reads a query that may have these parameters.
+func decodeQuery(raw string, allowed []string) (change, error) {
 	var said change
 	values, err := url.ParseQuery(raw)
 	if err != nil {
@@ -200,8 +217,8 @@ func decodeQuery(raw string) (change, error) {
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		given := values[name]
-		if !slices.Contains(deleteParams, name) {
-			return said, Invalid("query parameter %s is not known; the parameters are %s", clip(name), list(deleteParams))
+		if !slices.Contains(allowed, name) {
+			return said, Invalid("query parameter %s is not known; the parameters are %s", clip(name), list(allowed))
 		}
 		if len(given) > 1 {
 			return said, Invalid("query parameter %q is given %d times; give it once", name, len(given))
@@ -213,6 +230,8 @@ func decodeQuery(raw string) (change, error) {
 			said.server, err = bounded(name, given[0])
 		case "force":
 			said.force, err = flag(name, given[0])
+		case "dry_run":
+			said.dryRun, err = flag(name, given[0])
 		}
 		if err != nil {
 			return said, err
@@ -249,8 +268,8 @@ func flag(name, value string) (*bool, error) {
 	if value != "true" && value != "false" {
 		return nil, Invalid("%q is %s; it must be true or false", name, clip(value))
 	}
-	force := value == "true"
-	return &force, nil
+	on := value == "true"
+	return &on, nil
 }
 
 // agree joins what the query says about a field to what the body says.

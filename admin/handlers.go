@@ -42,6 +42,7 @@ func newHandler(base context.Context, c Controller, g *guard, log *slog.Logger) 
 		{http.MethodGet, healthzPath, "200 while the balancer is fit to serve, else 503", h.healthz},
 		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
 		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
+		{http.MethodPost, "/reload", "go over to the config file as it is now; dry_run=true only says what that changes", h.reload},
 	}
 	return h
 }
@@ -155,6 +156,26 @@ func (h *handler) delete(w http.ResponseWriter, r *http.Request) error {
 	}
 	h.changed(r, "server deleted", "pool", pool, "server", request.Server, "force", request.Force)
 	return answer(w, http.StatusOK, DeleteAnswer{Pool: pool, Server: request.Server, Draining: !request.Force})
+}
+
+func (h *handler) reload(w http.ResponseWriter, r *http.Request) error {
+	dryRun, err := readReload(w, r)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := h.changing()
+	defer cancel()
+	changes, err := h.controller.Reload(ctx, dryRun)
+	if err != nil {
+		return fmt.Errorf("reload: %w", err)
+	}
+	if !dryRun {
+		h.changed(r, "config reloaded", "changes", len(changes))
+	}
+	if changes == nil {
+		changes = []string{}
+	}
+	return answer(w, http.StatusOK, ReloadAnswer{Changes: changes, DryRun: dryRun})
 }
 
 // changing returns the context of a change. It does not end when the client

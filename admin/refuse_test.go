@@ -75,6 +75,14 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 		{"DELETE", "/delete_server?force=true", `{"server":"b:1","force":false}`, 400, []string{`differ in "force"`}},
 		{"DELETE", "/delete_server?server=a:1", `{`, 400, []string{"not valid JSON"}},
 
+		{"POST", "/reload?dry_run=yes", ``, 400, []string{`"dry_run" is "yes"`, "true or false"}},
+		{"POST", "/reload?dry_run", ``, 400, []string{`"dry_run" is ""`, "true or false"}},
+		{"POST", "/reload?dry_run=true&dry_run=true", ``, 400, []string{`"dry_run" is given 2 times`}},
+		{"POST", "/reload?force=true", ``, 400, []string{`"force" is not known`, "the parameters are dry_run"}},
+		{"POST", "/reload", `{"dry_run": true}`, 400, []string{"a body is not allowed here", "config file", "?dry_run=true"}},
+		{"GET", "/reload", ``, 405, []string{"use POST"}},
+		{"DELETE", "/delete_server?server=a:1&dry_run=true", ``, 400, []string{`"dry_run" is not known`, "pool, server, force"}},
+
 		{"GET", "/upload_server", ``, 405, []string{`"GET"`, "/upload_server", "use POST"}},
 		{"POST", "/delete_server", `{"server":"a:1"}`, 405, []string{"use DELETE"}},
 		{"DELETE", "/servers", ``, 405, []string{"use GET, HEAD"}},

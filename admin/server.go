@@ -19,7 +19,7 @@ const (
 
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second // the whole request
-	changeTimeout = 8 * time.Second  // an upload or delete; below what the client waits
+	changeTimeout = 8 * time.Second  // an upload, delete or reload; below what the client waits
 	writeTimeout  = 30 * time.Second // from the end of the head to the end of the answer
 	idleTimeout   = 30 * time.Second
 

@@ -1,5 +1,5 @@
 // Package client speaks to the admin listener of a running balancer: it lists
-// listeners and servers, and uploads and deletes servers.
+// listeners and servers, uploads and deletes servers, and has the config reloaded.
 //
 // A Client holds no connection between calls and needs no closing. Each call
 // ends within ten seconds or when its context does. What goes wrong is one of
@@ -180,6 +180,15 @@ func (c *Client) Delete(ctx context.Context, r admin.DeleteRequest) (admin.Delet
 	}
 	var answer admin.DeleteAnswer
 	err := c.call(ctx, http.MethodDelete, "/delete_server", query, nil, &answer)
+	return answer, err
+}
+
+// Reload has the balancer go over to its config file as it is now, or with dryRun
+// only say what that would change.
+func (c *Client) Reload(ctx context.Context, dryRun bool) (admin.ReloadAnswer, error) {
+	var answer admin.ReloadAnswer
+	query := url.Values{"dry_run": {strconv.FormatBool(dryRun)}}
+	err := c.call(ctx, http.MethodPost, "/reload", query, nil, &answer)
 	return answer, err
 }
 

@@ -26,6 +26,7 @@ type fake struct {
 	mu     sync.Mutex
 	upload admin.UploadRequest
 	delete admin.DeleteRequest
+	dryRun bool
 	err    error
 }
 
@@ -60,6 +61,13 @@ func (f *fake) Delete(_ context.Context, r admin.DeleteRequest) (string, error) 
 	defer f.mu.Unlock()
 	f.delete = r
 	return "web", f.err
+}
+
+func (f *fake) Reload(_ context.Context, dryRun bool) ([]string, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dryRun = dryRun
+	return []string{"admin changed"}, f.err
 }
 
 // serve runs an admin listener and returns its address.
@@ -133,6 +141,22 @@ func TestListUploadDelete(t *testing.T) {
 		if f.delete != request {
 			t.Errorf("the controller was asked %+v", f.delete)
 		}
+	}
+}
+
+func TestReload(t *testing.T) {
+	f := &fake{}
+	c := client(t, serve(t, f))
+	for _, dryRun := range []bool{true, false} {
+		got, err := c.Reload(t.Context(), dryRun)
+		if want := (admin.ReloadAnswer{Changes: []string{"admin changed"}, DryRun: dryRun}); err != nil || !reflect.DeepEqual(got, want) || f.dryRun != dryRun {
+			t.Errorf("Reload: %+v, %v; asked to run dry: %t", got, err, f.dryRun)
+		}
+	}
+	f.err = admin.Invalid("2 problems\none\ntwo")
+	_, err := c.Reload(t.Context(), false)
+	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 400 || e.Message != "2 problems\none\ntwo" {
+		t.Errorf("got %#v", err)
 	}
 }
 
