@@ -1,6 +1,8 @@
 package httpproxy
 
 import (
+	"time"
+
 	"fulcrum/pool"
 )
 
@@ -39,6 +41,9 @@ func (x *exchange) answer(b []byte) {
 			x.failed(errSyntax, BadAnswer)
 			return
 		default:
+			if x.awaits() {
+				x.wanted()
+			}
 			x.interim++
 			if !x.req.http10 {
 				out = x.ans.appendInterim(out)
@@ -179,16 +184,21 @@ func (x *exchange) release(clean bool) {
 // sets the limits for that.
 func (x *exchange) holdAnswer(n int) {
 	now := x.w.loop.Now()
-	silence := maxSilence
-	if x.uploadHeld {
-		silence = x.to.ResponseTimeout
-	}
-	x.u.alarm.start(x.u.conn, now, silence)
+	x.u.alarm.start(x.u.conn, now, x.silence())
 	if full(x.c.conn, n) {
 		x.answerHeld = true
 		x.u.conn.Pause()
 		x.c.alarm.start(x.c.conn, now, x.w.plan.IdleTimeout)
 	}
+}
+
+// silence returns how long the server may be silent within its answer: not for long if
+// it takes no more of the request either.
+func (x *exchange) silence() time.Duration {
+	if x.uploadHeld {
+		return x.to.ResponseTimeout
+	}
+	return maxSilence
 }
 
 // resumeAnswer goes on after the client has taken all it was sent.
@@ -202,6 +212,7 @@ func (x *exchange) resumeAnswer() {
 		x.c.alarm.stop()
 		x.c.look()
 	}
+	x.u.alarm.start(x.u.conn, x.heard, x.silence())
 	x.u.conn.Resume()
 }
 
@@ -226,9 +237,11 @@ func (x *exchange) failed(err error, ended Ending) {
 	again := u.reused && !u.answered && ended == NoAnswer && x.replayable() && x.to.Pool.Retry(&x.tried, false)
 	x.dropUpstream()
 	if again {
-		x.c.alarm.stop()
+		c := x.c
+		c.alarm.stop()
 		x.leave(ended)
 		x.dial()
+		c.proceed()
 		return
 	}
 	x.w.plan.Logger.Debug("no whole answer", "server", server.Address(), "error", err)

@@ -152,10 +152,14 @@ func (c *client) head(b []byte) (used int) {
 		c.close(ClientReset) // nobody is there to be answered
 		return len(b)
 	}
-	if c.held = c.conn.Unsent() > 0; c.held {
-		c.alarm.start(c.conn, c.w.loop.Now(), c.w.plan.IdleTimeout)
+	if c.conn.Unsent() > 0 {
+		if !c.held {
+			c.held = true
+			c.alarm.start(c.conn, c.w.loop.Now(), c.w.plan.IdleTimeout)
+		}
 		return 0
 	}
+	c.held = false
 	if !c.skipped && len(b) >= 2 && b[0] == '\r' && b[1] == '\n' {
 		c.skipped, c.seen = true, 0 // RFC 9112, section 2.2
 		return 2
@@ -314,6 +318,9 @@ func (c *client) Ended(*loop.Conn) {
 		c.closeSoon()
 	case c.stage == asking && c.x.wantsMore():
 		c.close(ClientClosed)
+	case c.stage == asking && c.x.waiter != nil:
+		now := c.w.loop.Now()
+		c.alarm.start(c.conn, now, min(c.alarm.left(now), pulse))
 	case c.stage == asking && c.x.sending && c.x.up.ended():
 		c.look()
 	}
@@ -368,12 +375,14 @@ func (c *client) Expired(*loop.Conn) {
 	case c.stage == introducing:
 		c.unintroduced()
 	case c.stage == reading && c.conn.Unsent() > 0:
-		c.closeSoon()
+		c.close(Idle) // does not take its last answer
 	case c.stage == reading && c.late && !c.held:
 		c.refuse(failure{code: 408, reason: "the head of the request did not come in time", ended: HeadTimeout}, true)
 		c.settle(lingers)
 	case c.stage != asking:
 		c.close(Idle)
+	case x.waiter != nil && c.ended:
+		c.close(ClientClosed)
 	case x.waiter != nil:
 		x.giveUp()
 	case x.answerHeld:

@@ -74,9 +74,10 @@ func (f Field) canEdit() bool {
 }
 
 // drops reports whether fields of a name do not go out.
-func (e *edits) drops(name []byte) bool { return e != nil && e.lists(name) }
-
-func (e *edits) lists(name []byte) bool {
+func (e *edits) drops(name []byte) bool {
+	if e == nil {
+		return false
+	}
 	for _, lower := range e.dropped {
 		if isLike(name, lower) {
 			return true

@@ -121,6 +121,9 @@ func (x *exchange) wait(why error, limit time.Duration) {
 		x.fail(x.unavailable(err))
 		return
 	}
+	if c.ended {
+		limit = min(limit, pulse)
+	}
 	c.alarm.start(c.conn, c.w.loop.Now(), limit)
 }
 

@@ -48,6 +48,7 @@ type head struct {
 	keepsAlive    bool // keep-alive,
 	wantsUpgrade  bool // upgrade
 	takesTrailers bool // TE lists trailers
+	expects       bool // 100 (Continue)
 }
 
 // A request is a client's head. Only its body's end tells where the next one

@@ -27,7 +27,7 @@ type entry struct {
 
 	queue     time.Duration // waiting for a server; these four are negative where it did not come to that
 	connect   time.Duration // from dialling the last server to being connected
-	firstByte time.Duration // from sending the request to the first byte of the answer
+	firstByte time.Duration // from sending the request to the head of the answer
 	total     time.Duration // from when the head had come to the end
 	ended     Ending
 }
@@ -48,7 +48,7 @@ type entry struct {
 //	reused                       whether the last of these was a kept one
 //	queue_ms                     waiting for a server
 //	connect_ms                   from dialling the server to being connected
-//	first_byte_ms                from sending the request to the answer's first byte
+//	first_byte_ms                from sending the request to the head of the answer
 //	duration_ms                  from when the head had come to the end
 //	ended                        the Ending
 func (e *entry) appendJSON(b []byte) []byte {

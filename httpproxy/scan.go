@@ -81,6 +81,8 @@ func (h *head) note(f *field) error {
 		for coding := range bytes.SplitSeq(f.value, []byte(",")) {
 			h.takesTrailers = h.takesTrailers || is(bytes.Trim(coding, " \t"), "trailers")
 		}
+	case expectField:
+		h.expects = is(f.value, "100-continue")
 	case keepAliveField:
 		h.patience = keepAliveTimeout(f.value)
 	}

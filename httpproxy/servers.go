@@ -20,8 +20,9 @@ type serverSet struct {
 }
 
 // takeIdle returns a kept connection, of that owner, that is not older than age and
-// leads where the server does now, or nil. One that was put back in this very turn
-// is left alone: what has come in behind its answer may not have been told yet.
+// leads where the server does now, or nil. One that was put back in this very turn,
+// or that has something to be read, is left alone: it may have come behind the
+// answer, and is for nobody.
 func (w *worker) takeIdle(s *pool.Server, age time.Duration, owner *client) *upstream {
 	set := w.servers[s]
 	if set == nil {
@@ -35,13 +36,14 @@ func (w *worker) takeIdle(s *pool.Server, age time.Duration, owner *client) *ups
 		u := (*shelf)[i]
 		kept := w.loop.Now() - u.keptAt
 		switch {
-		case kept == 0, u.set != set:
+		case kept == 0, u.conn.Pending(), u.set != set:
 		case kept >= age:
 			return nil
 		case u.to != s.Resolved():
 			u.drop()
 		default:
 			*shelf = slices.Delete(*shelf, i, i+1)
+			u.alarm.stop()
 			u.reused, u.answered = true, false
 			return u
 		}

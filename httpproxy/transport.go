@@ -14,6 +14,7 @@ type transport interface {
 	Send(b []byte)
 	Unsent() int
 	Broken() bool
+	Pending() bool
 	Progress() time.Duration
 	CloseWrite()
 	Pause()
@@ -43,6 +44,7 @@ type closedTransport struct{}
 func (closedTransport) Send([]byte)             {}
 func (closedTransport) Unsent() int             { return 0 }
 func (closedTransport) Broken() bool            { return true }
+func (closedTransport) Pending() bool           { return false }
 func (closedTransport) Progress() time.Duration { return 0 }
 func (closedTransport) CloseWrite()             {}
 func (closedTransport) Pause()                  {}

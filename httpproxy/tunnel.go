@@ -68,6 +68,7 @@ func (t *tunnel) Relayed(_ *relay.Pair, cause relay.Cause) {
 // end is the tunnel's part of closing its client.
 func (t *tunnel) end(ended Ending) {
 	t.c.tunnel, t.u.tunnel = nil, nil
+	t.pair.Close()
 	t.u.drop()
 	t.lease.Release(pool.Served)
 	received, sent := t.pair.Moved()

@@ -43,11 +43,28 @@ func (x *exchange) upload(b []byte) (used int) {
 	if x.up.ended() && head > 0 && len(out)-head <= maxReplay && x.req.idempotent() {
 		x.replay = append(x.replay, out[head:]...)
 	}
+	if x.awaits() {
+		x.wanted()
+	}
 	x.taken = true
 	x.allowSplice(x.c.conn, x.u.conn, &x.up, chunked)
 	x.w.send(x.u.conn, out)
 	x.uploaded(len(b))
 	return used
+}
+
+// awaits reports whether the client waits for the server to want the body (RFC 9110,
+// section 10.1.1).
+func (x *exchange) awaits() bool {
+	return x.req.expects && !x.taken && x.interim == 0 && !x.begun
+}
+
+// wanted begins to wait for the body of a client that has waited with it.
+func (x *exchange) wanted() {
+	now := x.w.loop.Now()
+	x.due = now + bodyGrace
+	x.u.alarm.stop()
+	x.c.alarm.start(x.c.conn, now, x.patience(now))
 }
 
 // took counts n bytes of the request's body.
@@ -88,6 +105,9 @@ func (x *exchange) flow(n int) {
 	now := x.w.loop.Now()
 	x.uploadHeld, x.heldAt = full(x.u.conn, n) || x.u.conn.Broken(), now
 	switch {
+	case x.awaits():
+		x.c.alarm.stop()
+		x.u.alarm.start(x.u.conn, now, x.to.ResponseTimeout)
 	case !x.uploadHeld:
 		x.c.alarm.start(x.c.conn, now, x.patience(now))
 	case !x.answerHeld:

@@ -132,6 +132,7 @@ func (w *worker) Accepted(conn *loop.Conn) {
 	c := &client{w: w, conn: conn, stage: introducing}
 	conn.SetHandler(c)
 	w.add(c)
+	w.serving = c
 	c.identify(conn)
 }
 

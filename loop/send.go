@@ -73,6 +73,10 @@ func (c *Conn) Progress() time.Duration {
 	return c.progress
 }
 
+// Pending reports whether there is, or may be, input that the handler has not been
+// told of: more than one turn allows for had come.
+func (c *Conn) Pending() bool { return c.readable || c.holdsReceived() }
+
 // Broken reports whether sending has failed, so that Send drops what it is given.
 // Failed is still to come, once the connection is not paused.
 func (c *Conn) Broken() bool { return c.failure != 0 }
