@@ -81,8 +81,6 @@ type Upstream struct {
 // A Listener accepts tcp connections and relays them to the servers of a pool.
 // Its methods may be called from any goroutine.
 type Listener struct {
-	name    string
-	log     *slog.Logger
 	address net.Addr
 	sockets []int // one for each worker; theirs from Start on
 	workers []*worker
@@ -110,7 +108,7 @@ func New(o Options) (*Listener, error) {
 		return nil, err
 	}
 	l := &Listener{
-		name: o.Name, log: o.Logger, address: address, sockets: sockets,
+		address: address, sockets: sockets,
 		gate: limit.NewGate(o.MaxConnections), clients: limit.NewClients(o.MaxPerClient),
 	}
 	p := newPlan(o)
@@ -121,8 +119,9 @@ func New(o Options) (*Listener, error) {
 }
 
 // Update has the listener do as these options say, soon: connections accepted from
-// then on altogether, those that are open as far as time limits, the access log and
-// logging are concerned. Name, Address and Loops cannot change.
+// then on altogether, those that have not been given to an upstream yet as far as they
+// are not past it, the others as far as IdleTimeout, HalfClosedTimeout, AccessLog and
+// Logger are concerned. Address and Loops cannot change. It is not called after Stop.
 func (l *Listener) Update(o Options) {
 	l.gate.Limit(o.MaxConnections)
 	l.clients.Limit(o.MaxPerClient)
@@ -160,8 +159,8 @@ func (l *Listener) Stop(ctx context.Context) {
 			<-w.finished
 		}
 	}
-	sum := l.Stats()
-	l.log.Info("listener stopped", "listener", l.name, "accepted", sum.Accepted,
+	sum, last := l.Stats(), l.workers[0].plan
+	last.Logger.Info("listener stopped", "listener", last.Name, "accepted", sum.Accepted,
 		"refused", sum.Refused(), "bytes_to_upstream", sum.ToUpstream, "bytes_to_client", sum.ToClient)
 }
 

@@ -35,6 +35,17 @@ func (s *session) identify() bool {
 	return isUnix || d.client.IsValid() && (!s.plan.routes.tellClients || d.destination.IsValid())
 }
 
+// catchUp goes over to another plan that there is by now, and asks the kernel for what
+// that needs to know of the client. It reports whether the client is still there.
+func (s *session) catchUp() bool {
+	if s.plan == s.worker.plan {
+		return true
+	}
+	s.plan = s.worker.plan
+	d := s.detail()
+	return !s.worker.identifies() || d.client.IsValid() && d.destination.IsValid() || s.identify()
+}
+
 // fromProxy reports whether a client with that address must begin with a PROXY
 // header.
 func (o *Options) fromProxy(client netip.AddrPort) bool {
@@ -99,6 +110,10 @@ func (s *session) readHeader() {
 
 func (s *session) readHello() {
 	name, err := clienthello.ServerName(s.details.read)
+	if !errors.Is(err, clienthello.ErrIncomplete) && !s.catchUp() {
+		s.end(ClientReset, nil)
+		return
+	}
 	to := s.plan.routes.otherwise
 	switch {
 	case errors.Is(err, clienthello.ErrIncomplete):

@@ -18,7 +18,7 @@ import (
 // what most of them do not need is kept apart.
 type session struct {
 	worker  *worker
-	plan    *plan         // by which it finds its way
+	plan    *plan         // by which it finds its way; that of its worker whenever a part of it begins
 	pair    relay.Pair    // its Upstream is there while connecting and relaying
 	details *details      // nil: there are none yet
 	to      *Upstream     // nil: not known yet
@@ -73,6 +73,10 @@ func (s *session) begin() {
 // identified goes on, once it is known who the client is, to find out where it
 // wants to go.
 func (s *session) identified() {
+	if !s.catchUp() {
+		s.end(ClientReset, nil)
+		return
+	}
 	if s.plan.MaxPerClient > 0 && s.details.client.IsValid() {
 		if s.limited = s.worker.parent.clients.Enter(s.details.client.Addr()); !s.limited {
 			s.end(ClientLimit, nil)

@@ -42,17 +42,25 @@ func (w *worker) listen(socket int) {
 	}
 }
 
-// update goes over to another plan. Those of the sessions that are looking for their
-// way go on by the old one.
+// update goes over to another plan. The sessions that are looking for their way do so
+// as they go on.
 func (w *worker) update(p *plan) {
 	if w.port != nil && p.Socket != w.plan.Socket {
 		if err := w.port.SetOptions(p.Socket); err != nil {
 			p.Logger.Warn("options of a listening socket could not be changed", "listener", p.Name, "error", err)
 		}
 	}
+	hurry := p.IdleTimeout != w.plan.IdleTimeout || p.HalfClosedTimeout != w.plan.HalfClosedTimeout
 	w.plan = p
 	for _, c := range w.servers {
 		c.relay.Idle, c.relay.HalfClosed = p.IdleTimeout, p.HalfClosedTimeout
+	}
+	if hurry {
+		w.each(func(s *session) {
+			if s.stage == relaying {
+				s.pair.Hurry()
+			}
+		})
 	}
 }
 

@@ -101,6 +101,10 @@ func (p *Pair) Start(o *Options, owner Owner, sent int) {
 	upstream.Resume()
 }
 
+// Hurry has the pair heed the time limits of its Options as they are by now, should
+// they be shorter than before.
+func (p *Pair) Hurry() { p.Client.SetTimer(0) }
+
 // Moved returns how many bytes were taken in from each side so far.
 func (p *Pair) Moved() (toUpstream, toClient int64) { return p.toUpstream, p.toClient }
 
