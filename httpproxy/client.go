@@ -252,6 +252,12 @@ func (c *client) linger() {
 	c.flow()
 }
 
+// hurry has what the client is waited for come within a time, if it had longer.
+func (c *client) hurry(limit time.Duration) {
+	now := c.w.loop.Now()
+	c.alarm.start(c.conn, now, min(c.alarm.left(now), limit))
+}
+
 // patienceLeft returns how long a client that is taking what it is sent, however
 // slowly, may go without taking more.
 func (c *client) patienceLeft(now time.Duration) time.Duration {

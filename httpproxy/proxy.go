@@ -60,7 +60,6 @@ const drainGrace = 500 * time.Millisecond
 // A Proxy is one http listener and the connections on both its sides. Its
 // methods may be called from any goroutine.
 type Proxy struct {
-	name      string
 	address   net.Addr
 	workers   []*worker
 	gate      *limit.Gate
@@ -105,7 +104,7 @@ func New(o Options) (*Proxy, error) {
 		return nil, err
 	}
 	p := &Proxy{
-		name: o.Name, address: address, sockets: sockets,
+		address: address, sockets: sockets,
 		gate: limit.NewGate(o.MaxConnections), perClient: limit.NewClients(o.MaxPerClient),
 	}
 	for _, lp := range o.Loops {
@@ -115,8 +114,11 @@ func New(o Options) (*Proxy, error) {
 }
 
 // Update prepares the proxy to do as these options say; commit, which is called at
-// most once, then has it do so, soon: requests that have a way already go on by it.
-// Name, Address and Loops cannot change, and an Upstream belongs to one call.
+// most once and not after Stop, then has it do so, soon. Requests that have a way
+// already go on by it, and within the limits that they began with; time limits, the
+// access log and logging are those that there are by then. Connections to servers that
+// are kept for another request are closed if the Upstream has changed. Address and
+// Loops cannot change, and an Upstream belongs to one call.
 func (p *Proxy) Update(o Options) (commit func(), err error) {
 	next, err := newPlan(o)
 	if err != nil {
@@ -185,7 +187,7 @@ func (p *Proxy) stop(ctx context.Context) error {
 		}
 	}
 	if left > 0 {
-		return fmt.Errorf("http listener %q: closed %d connections still in use: %w", p.name, left, ctx.Err())
+		return fmt.Errorf("http listener %q: closed %d connections still in use: %w", p.workers[0].plan.Name, left, ctx.Err())
 	}
 	return nil
 }

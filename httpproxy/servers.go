@@ -51,6 +51,21 @@ func (w *worker) takeIdle(s *pool.Server, age time.Duration, owner *client) *ups
 	return nil
 }
 
+// follow goes over to what a plan says of the server's pool. Connections that are kept
+// for it to be said otherwise, or for nobody, are closed.
+func (set *serverSet) follow(next *plan) {
+	to := next.upstreamOf(set.to.Pool)
+	if to == nil {
+		set.forgotten = true
+		set.dropIdle()
+		return
+	}
+	if *to != *set.to {
+		set.dropIdle()
+	}
+	set.to = to
+}
+
 func (set *serverSet) remove(u *upstream) {
 	if u.prev != nil {
 		u.prev.next = u.next

@@ -1,6 +1,7 @@
 package httpproxy
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"slices"
@@ -66,7 +67,7 @@ func (w *worker) dial(s *pool.Server, x *exchange) (*upstream, error) {
 	u.alarm.start(conn, u.born, x.to.ConnectTimeout)
 	set := w.servers[s]
 	if set == nil {
-		set = &serverSet{w: w, to: x.to, server: s}
+		set = &serverSet{w: w, to: cmp.Or(w.plan.upstreamOf(x.to.Pool), x.to), server: s}
 		w.servers[s] = set
 	}
 	set.forgotten = false

@@ -101,7 +101,7 @@ func (w *worker) retireCounts() {
 // find sets out on the request's way.
 func (x *exchange) find() {
 	rule := -1
-	if t := x.w.plan.table; t != nil {
+	if t := x.plan.table; t != nil {
 		var err error
 		if rule, x.covered, err = t.Find(x.req.host, x.req.target); err != nil {
 			x.fail(failure{code: 400, reason: err.Error(), ended: RefusedHead})

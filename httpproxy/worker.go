@@ -2,6 +2,7 @@ package httpproxy
 
 import (
 	"sync/atomic"
+	"time"
 
 	"fulcrum/loop"
 	"fulcrum/pool"
@@ -81,13 +82,28 @@ func (w *worker) update(next *plan) {
 			next.Logger.Warn("options of a listening socket could not be changed", "error", err)
 		}
 	}
+	hurry := next.IdleTimeout < w.plan.IdleTimeout
 	w.follow(next)
 	for c := w.clients; c != nil; c = c.next {
 		c.follow(next)
 	}
 	for _, set := range w.servers {
-		if to := next.upstreamOf(set.to.Pool); to != nil {
-			set.to = to
+		set.follow(next)
+	}
+	if hurry {
+		w.hurry(next.IdleTimeout)
+	}
+}
+
+// hurry has clients that are idle, in a tunnel or between two requests, heed a limit
+// that has become shorter.
+func (w *worker) hurry(limit time.Duration) {
+	for c := w.clients; c != nil; c = c.next {
+		switch {
+		case c.tunnel != nil:
+			c.tunnel.pair.Hurry()
+		case c.stage == reading && len(c.in) == 0:
+			c.hurry(limit)
 		}
 	}
 }
@@ -146,7 +162,7 @@ func (w *worker) Stopped(*loop.Listener) {
 func (w *worker) drain() {
 	for c := w.clients; c != nil; c = c.next {
 		if c.stage == reading && len(c.in) == 0 {
-			c.alarm.start(c.conn, w.loop.Now(), min(c.alarm.left(w.loop.Now()), drainGrace))
+			c.hurry(drainGrace)
 		}
 	}
 }
