@@ -63,9 +63,13 @@ func (r *running) preparePools(ctx context.Context, s *Supervisor, was *running)
 		}
 		for j := range c.Servers {
 			s := &c.Servers[j]
+			leadsTo := leads[s.Address]
+			if known := p.Find(s.Address); known != nil {
+				leadsTo = known.Resolved()
+			}
 			p.specs = append(p.specs, pool.ServerSpec{
 				Address:        s.Address,
-				Resolved:       leads[s.Address],
+				Resolved:       leadsTo,
 				Weight:         s.Weight,
 				MaxConnections: s.MaxConnections,
 				Sources:        sourcesOf(c, s),
@@ -116,7 +120,10 @@ func (p *poolInUse) commit(s *Supervisor) {
 		p.kept.stopBut(p)
 	}
 	for _, spec := range p.specs {
-		if p.differs(spec) || s.comesBack(p, spec.Address) {
+		if p.Find(spec.Address) != nil {
+			spec.Resolved = nil // as before: its name may lead elsewhere since that was prepared
+		}
+		if revived := s.comesBack(p, spec.Address); revived || p.differs(spec) {
 			p.Upload(spec)
 		}
 	}

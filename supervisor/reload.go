@@ -74,25 +74,31 @@ func givenUp(ctx context.Context) error {
 func (s *Supervisor) goOver(was, next *running) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
+	gone := was.listenersBut(next)
+	s.retiring.add(gone) // first, so that closeServer misses none
 	s.current.Store(next)
 	next.commit(s, was)
-	s.retire(was, next)
+	s.retire(was, next, gone)
+}
+
+// listenersBut returns the listeners that others do not go on with.
+func (r *running) listenersBut(others *running) (gone []*listener) {
+	for _, l := range r.listeners {
+		if !slices.ContainsFunc(others.listeners, func(other *listener) bool { return other.kept == l }) {
+			gone = append(gone, l)
+		}
+	}
+	return gone
 }
 
 // retire lets what the next config no longer has finish its work. Nobody is to come
 // to a pool for nothing that is going: first all event loops go over to the next
 // config, and a pool that a listener feeds which is going too goes after it. It is
 // called with changes held.
-func (s *Supervisor) retire(was, next *running) {
+func (s *Supervisor) retire(was, next *running, gone []*listener) {
 	ctx, cancel := context.WithTimeout(context.Background(), takeOver)
 	defer cancel()
 	s.Answers(ctx)
-	var gone []*listener
-	for _, l := range was.listeners {
-		if !slices.ContainsFunc(next.listeners, func(other *listener) bool { return other.kept == l }) {
-			gone = append(gone, l)
-		}
-	}
 	var later []*poolInUse
 	for _, p := range was.pools {
 		switch {
@@ -119,8 +125,20 @@ type retirement struct {
 	last <-chan struct{} // closed when the retirement that was begun last is over; nil: there was none
 
 	mu        sync.Mutex
-	listeners map[*listener]context.CancelFunc // guarded by mu; called to end them
+	listeners map[*listener]context.CancelFunc // guarded by mu; called to end them, nil before they are stopped
 	ended     bool                             // nobody is given time any more; guarded by mu
+}
+
+// add takes in listeners that are about to be taken out of use. begin follows.
+func (r *retirement) add(gone []*listener) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.listeners == nil {
+		r.listeners = make(map[*listener]context.CancelFunc)
+	}
+	for _, l := range gone {
+		r.listeners[l] = nil
+	}
 }
 
 // begin stops listeners, which have so long to finish, and then calls stopped. In the
@@ -129,9 +147,6 @@ type retirement struct {
 func (r *retirement) begin(gone []*listener, timeout time.Duration, stopped, closeAll func()) {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
 	r.mu.Lock()
-	if r.listeners == nil {
-		r.listeners = make(map[*listener]context.CancelFunc)
-	}
 	for _, l := range gone {
 		r.listeners[l] = cancel
 	}

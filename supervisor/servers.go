@@ -33,27 +33,38 @@ type removal struct {
 // Upload adds a server to a pool or updates it. One that is being deleted comes
 // back with its counts, as if new.
 func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created bool, poolName string, err error) {
-	p, address, err := s.find(r.Pool, r.Server)
-	if err != nil {
-		return false, "", err
+	for {
+		p, address, err := s.find(r.Pool, r.Server)
+		if err != nil {
+			return false, "", err
+		}
+		spec, err := p.spec(ctx, address, r)
+		if err != nil {
+			return false, "", err
+		}
+		created, current, err := s.uploadTo(p, spec)
+		if current {
+			return created, p.Name(), err
+		}
 	}
-	spec, err := p.spec(ctx, address, r)
-	if err != nil {
-		return false, "", err
-	}
+}
 
+// uploadTo is Upload to a pool, unless a reload has put another in its place by now.
+func (s *Supervisor) uploadTo(p *poolInUse, spec pool.ServerSpec) (created, current bool, err error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	if s.stopping.Load() {
-		return false, "", errStopping
+	switch {
+	case s.current.Load().find(p.Name()) != p:
+		return false, false, nil
+	case s.stopping.Load():
+		return false, true, errStopping
+	case p.Find(spec.Address) == nil && len(p.Servers()) >= config.MaxServers:
+		return false, true, admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), config.MaxServers)
 	}
-	if p.Find(address) == nil && len(p.Servers()) >= config.MaxServers {
-		return false, "", admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), config.MaxServers)
-	}
-	revived := s.comesBack(p, address)
+	revived := s.comesBack(p, spec.Address)
 	_, created = p.Upload(spec)
 	p.reconcile()
-	return created || revived, p.Name(), nil
+	return created || revived, true, nil
 }
 
 // spec returns what an upload asks for, once it is known that the server can be
@@ -100,12 +111,12 @@ func family(ip netip.Addr) string {
 // Delete drains a server and removes it from its pool once nothing is in flight
 // on it, or the pool's drain_timeout is over, or at once if r.Force is set.
 func (s *Supervisor) Delete(_ context.Context, r admin.DeleteRequest) (poolName string, err error) {
+	s.changes.Lock() // first: a reload may put another pool in the place of what is found
+	defer s.changes.Unlock()
 	p, address, err := s.find(r.Pool, r.Server)
 	if err != nil {
 		return "", err
 	}
-	s.changes.Lock()
-	defer s.changes.Unlock()
 	if s.stopping.Load() {
 		return "", errStopping
 	}
