@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/urfave/cli/v2"
 
@@ -17,9 +14,6 @@ import (
 	"fulcrum/supervisor"
 	"fulcrum/systemd"
 )
-
-// errKilled ends the program after a second signal.
-var errKilled = errors.New("stopped by a second signal; work in flight was cut off")
 
 var configFlag = &cli.StringFlag{Name: "config", Aliases: []string{"c"}, Value: "config.json", Usage: "`FILE` to read"}
 
@@ -126,11 +120,12 @@ func runConfig(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	conf, err := config.Load(c.String(configFlag.Name))
+	load := func() (*config.Config, error) { return config.Load(c.String(configFlag.Name)) }
+	conf, err := load()
 	if err != nil {
 		return &usageError{err}
 	}
-	return balance(conf, log)
+	return balance(conf, load, log)
 }
 
 // runFlags balances as the flags of `fulcrum tcp` and `fulcrum http` say.
@@ -162,7 +157,7 @@ func runFlags(c *cli.Context, protocol string) error {
 	if err := conf.Complete(); err != nil {
 		return &usageError{errors.New(asFlags(err.Error(), len(pool.Servers)))}
 	}
-	return balance(conf, log)
+	return balance(conf, nil, log)
 }
 
 // required refuses a command line without these flags.
@@ -196,54 +191,23 @@ func asFlags(message string, servers int) string {
 	return strings.NewReplacer(pairs...).Replace(message)
 }
 
-// balance runs a balancer until it is told to stop.
-func balance(conf *config.Config, log *slog.Logger) error {
-	signals := stopSignals()
-	defer signal.Stop(signals)
+// balance runs a balancer until it is told to stop. load reads its config anew; nil:
+// there is no file.
+func balance(conf *config.Config, load func() (*config.Config, error), log *slog.Logger) error {
+	signals := catchSignals()
+	defer signals.release()
 	s, err := supervisor.Start(conf, log)
 	if err != nil {
 		return err
 	}
+	if load != nil {
+		s.ReloadBy(load)
+	}
 	service := systemd.Ready(log, holds(conf), s.Answers)
 	defer service.Close()
-	reopen := func() {
-		if err := s.ReopenLogs(); err != nil {
-			log.Error("an access log goes on in its old file", "error", err)
-		}
-	}
-	return stopOn(signals, reopen, func() {
-		service.Stopping(conf.ShutdownTimeout)
+	signals.serve(s, log)
+	return signals.stopOn(func() {
+		service.Stopping(s.ShutdownTimeout())
 		s.Stop(context.Background())
 	})
-}
-
-// stopSignals delivers SIGINT, SIGTERM and SIGUSR1. signal.Stop ends that.
-func stopSignals() chan os.Signal {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGUSR1)
-	return signals
-}
-
-// stopOn waits for a signal to stop and calls stop, which lets work in flight
-// finish. A second one ends the wait for it. SIGUSR1 has the logs reopened.
-func stopOn(signals <-chan os.Signal, reopen, stop func()) error {
-	for <-signals == syscall.SIGUSR1 {
-		reopen()
-	}
-	stopped := make(chan struct{})
-	go func() {
-		defer close(stopped)
-		stop()
-	}()
-	for {
-		select {
-		case <-stopped:
-			return nil
-		case s := <-signals:
-			if s != syscall.SIGUSR1 {
-				return errKilled
-			}
-			reopen()
-		}
-	}
 }

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"os/signal"
 	"slices"
 	"strings"
 	"sync"
@@ -42,8 +41,8 @@ func runDemo(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	signals := stopSignals()
-	defer signal.Stop(signals)
+	signals := catchSignals()
+	defer signals.release()
 	out := c.App.Writer
 	log := slog.New(eventLog{out: out, mu: new(sync.Mutex)})
 	servers, err := demo.Start(demo.Options{Logger: log})
@@ -65,7 +64,8 @@ func runDemo(c *cli.Context) error {
 			printCounts(out, load.Counts())
 		}
 	}
-	return stopOn(signals, func() {}, func() {
+	signals.serve(s, log)
+	return signals.stopOn(func() {
 		stopLoad()
 		s.Stop(context.Background())
 	})

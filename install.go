@@ -64,6 +64,9 @@ const manSections = `
 **SIGTERM**, **SIGINT**: stop accepting, let work in flight finish for as long as
 shutdown_timeout says, and end; a second one ends at once.
 
+**SIGHUP**: **run** goes over to its config file as it is now, and logs what has changed;
+a file with a mistake in it changes nothing. **reload** does the same, and tells you.
+
 **SIGUSR1**: open the files of the access logs anew, after they were renamed.
 
 # FILES

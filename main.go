@@ -54,7 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func commands() []*cli.Command {
 	return []*cli.Command{
 		runCommand(), checkCommand(), tcpCommand(), httpCommand(), demoCommand(),
-		serversCommand(), listenersCommand(),
+		serversCommand(), listenersCommand(), reloadCommand(),
 		schemaCommand(), completionCommand(), manCommand(),
 	}
 }
@@ -71,7 +71,9 @@ const appDescription = `Examples:
       validate a config file, run it
    fulcrum servers list
    fulcrum listeners
-      what the running balancer knows of its servers, and what went through it`
+      what the running balancer knows of its servers, and what went through it
+   fulcrum reload
+      have it go over to its config file as it is now`
 
 // usageError is a mistake in the command line or the config.
 type usageError struct{ err error }

@@ -2,10 +2,8 @@ package main
 
 import (
 	"bytes"
-	"errors"
 	"os"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -85,7 +83,7 @@ func TestVersion(t *testing.T) {
 
 // Help explains, gives an example that can be copied, and goes to stdout.
 func TestHelp(t *testing.T) {
-	commands := []string{"run", "check", "tcp", "http", "demo", "servers", "listeners", "schema", "completion", "man"}
+	commands := []string{"run", "check", "tcp", "http", "demo", "servers", "listeners", "reload", "schema", "completion", "man"}
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		fulcrum(t, args...).ok(append(commands, "fulcrum demo --load", "fulcrum http --listen :8080 --server ", "fulcrum check --config")...)
 	}
@@ -99,6 +97,7 @@ func TestHelp(t *testing.T) {
 		{"servers list", "fulcrum servers list [--admin 127.0.0.1:9900]|--json"},
 		{"servers upload", "fulcrum servers upload [--pool web]|10.0.0.3:80|--weight|1 to 256|--max-connections N|(default: no limit)"},
 		{"listeners", "fulcrum listeners [--admin 127.0.0.1:9900] [--json]|host:port, https://host:port or unix:/path|--token-file FILE|FULCRUM_TOKEN|--ca FILE|--cert FILE|--key FILE"},
+		{"reload", "fulcrum reload [--dry-run] [--admin 127.0.0.1:9900] [--json]|changes nothing"},
 		{"servers delete", "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80|--force"},
 		{"schema", "fulcrum schema >config.schema.json|$schema"},
 		{"completion", "source <(fulcrum completion bash)|fulcrum completion fish | source"},
@@ -167,6 +166,9 @@ func TestMistakes(t *testing.T) {
 		{"listeners --ca a.pem", `--admin: admin address "127.0.0.1:9900" is not https, so there are no certificates; use https://host:port`},
 		{"listeners --admin https://127.0.0.1:1 --ca /nowhere", "--admin: read the authorities of the admin listener: open /nowhere"},
 		{"http --listen :0 --server 127.0.0.1:1 --admin :9900", `--admin: ":9900" can be reached from elsewhere|use a loopback address`},
+		{"reload config.json", `unexpected argument "config.json"|fulcrum reload --help`},
+		{"reload --config x", "not defined: -config|the flags of fulcrum reload are --admin, --token-file, --ca, --cert, --key, --json, --dry-run, --help"},
+		{"reload --admin x", `--admin: admin address "x"`},
 		{"servers upload --weight 0 127.0.0.1:1", "--weight: 0 is not allowed; use 1 to 256"},
 		{"servers upload --weight -3 127.0.0.1:1", "--weight: -3 is not allowed"},
 	} {
@@ -180,32 +182,4 @@ func TestMistakes(t *testing.T) {
 			}
 		})
 	}
-}
-
-// The first signal lets work in flight finish, the second does not. SIGUSR1 has
-// logs reopened, at any time, and stops nothing.
-func TestSignals(t *testing.T) {
-	signals := make(chan os.Signal, 4)
-	reopened, stopped := 0, 0
-	reopen := func() { reopened++ }
-	signals <- syscall.SIGUSR1
-	signals <- syscall.SIGUSR1
-	signals <- syscall.SIGTERM
-	if err := stopOn(signals, reopen, func() { stopped++ }); err != nil || stopped != 1 || reopened != 2 {
-		t.Errorf("one signal: error %v, stopped %d times, reopened %d times", err, stopped, reopened)
-	}
-	signals <- syscall.SIGINT
-	signals <- syscall.SIGUSR1
-	signals <- syscall.SIGINT
-	end := make(chan struct{})
-	ended := make(chan struct{})
-	err := stopOn(signals, reopen, func() { <-end; close(ended) })
-	if reopened != 3 {
-		t.Errorf("reopened %d times, want 3", reopened)
-	}
-	if !errors.Is(err, errKilled) {
-		t.Errorf("two signals: error %v", err)
-	}
-	close(end)
-	<-ended
 }
