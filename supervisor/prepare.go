@@ -39,7 +39,7 @@ func (s *Supervisor) prepare(ctx context.Context, c *config.Config, was *running
 		problems = multierror.Append(problems, err)
 	}
 	if len(r.loops) > 0 {
-		problems = multierror.Append(problems, r.prepareListeners(was)...)
+		problems = multierror.Append(problems, r.prepareListeners(ctx, s, was)...)
 	}
 	problems = multierror.Append(problems, r.prepareAdmin(s, was))
 	if problems.ErrorOrNil() != nil {
@@ -57,11 +57,16 @@ func asLines(problems []error) string {
 	return fmt.Sprintf("%d problems\n%s", len(problems), errors.Join(problems...))
 }
 
-func (r *running) prepareListeners(was *running) (problems []error) {
+func (r *running) prepareListeners(ctx context.Context, s *Supervisor, was *running) (problems []error) {
 	for i := range r.config.Listeners {
-		l, err := r.prepareListener(&r.config.Listeners[i], was)
+		c := &r.config.Listeners[i]
+		var l *listener
+		err := s.retiring.bind(ctx, c.Address, func() (err error) {
+			l, err = r.prepareListener(c, was)
+			return err
+		})
 		if err != nil {
-			problems = append(problems, fmt.Errorf("listener %q: %w", r.config.Listeners[i].Name, err))
+			problems = append(problems, fmt.Errorf("listener %q: %w", c.Name, err))
 			continue
 		}
 		r.listeners = append(r.listeners, l)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fulcrum/admin"
 	"fulcrum/pool"
 )
@@ -14,6 +16,10 @@ import (
 // takeOver is how long the event loops have, at most, to go over to another config
 // before what they had so far is taken away.
 const takeOver = 2 * time.Second
+
+// givenBackIn is how long a reload waits for an address that a listener of the one
+// before is giving back.
+const givenBackIn = time.Second
 
 // errStopping is why a reload is given up, and nothing is changed any more.
 var errStopping = admin.Conflict("the balancer is stopping")
@@ -177,6 +183,38 @@ func (r *retirement) stop(ctx context.Context, l *listener) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.listeners, l)
+}
+
+// bind calls try, again and again if it finds an address taken that one of these
+// listeners is giving back.
+func (r *retirement) bind(ctx context.Context, address string, try func() error) error {
+	ctx, cancel := context.WithTimeout(ctx, givenBackIn)
+	defer cancel()
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	for {
+		err := try()
+		if !errors.Is(err, unix.EADDRINUSE) || !r.holds(address) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// holds reports whether one of these listeners may still hold an address.
+func (r *retirement) holds(address string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for l := range r.listeners {
+		if l.config.Address == address {
+			return true
+		}
+	}
+	return false
 }
 
 // closeServer closes what is in flight on a server through these listeners.
