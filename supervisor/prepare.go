@@ -35,13 +35,19 @@ func (s *Supervisor) prepare(ctx context.Context, c *config.Config, was *running
 	r := &running{config: c, log: s.log, io: was.io, loops: was.loops, logs: make(map[string]*accesslog.Log)}
 	var problems *multierror.Error
 	problems = multierror.Append(problems, r.preparePools(ctx, s, was)...)
+	patience := givenBackIn
+	if was.config == nil {
+		patience = 0 // at start nobody gives anything back
+	}
+	free, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	if err := r.prepareLoops(was); err != nil {
 		problems = multierror.Append(problems, err)
 	}
 	if len(r.loops) > 0 {
-		problems = multierror.Append(problems, r.prepareListeners(ctx, s, was)...)
+		problems = multierror.Append(problems, r.prepareListeners(free, was)...)
 	}
-	problems = multierror.Append(problems, r.prepareAdmin(s, was))
+	problems = multierror.Append(problems, untilFree(free, func() error { return r.prepareAdmin(s, was) }))
 	if problems.ErrorOrNil() != nil {
 		r.abandon(was)
 		problems.ErrorFormat = asLines
@@ -57,11 +63,11 @@ func asLines(problems []error) string {
 	return fmt.Sprintf("%d problems\n%s", len(problems), errors.Join(problems...))
 }
 
-func (r *running) prepareListeners(ctx context.Context, s *Supervisor, was *running) (problems []error) {
+func (r *running) prepareListeners(free context.Context, was *running) (problems []error) {
 	for i := range r.config.Listeners {
 		c := &r.config.Listeners[i]
 		var l *listener
-		err := s.retiring.bind(ctx, c.Address, func() (err error) {
+		err := untilFree(free, func() (err error) {
 			l, err = r.prepareListener(c, was)
 			return err
 		})

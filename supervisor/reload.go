@@ -17,8 +17,8 @@ import (
 // before what they had so far is taken away.
 const takeOver = 2 * time.Second
 
-// givenBackIn is how long a reload waits for an address that a listener of the one
-// before is giving back.
+// givenBackIn is how long a reload waits for addresses that are taken: by what the one
+// before has taken out of use, it may be, which gives them back within that time.
 const givenBackIn = time.Second
 
 // errStopping is why a reload is given up, and nothing is changed any more.
@@ -66,6 +66,24 @@ func (s *Supervisor) Reload(ctx context.Context, dryRun bool) (changes []string,
 	}
 	next.tell(was)
 	return changes, nil
+}
+
+// untilFree calls bind, again and again while it finds an address taken, until ctx
+// ends.
+func untilFree(ctx context.Context, bind func() error) error {
+	tick := time.NewTicker(drainPoll)
+	defer tick.Stop()
+	for {
+		err := bind()
+		if !errors.Is(err, unix.EADDRINUSE) {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // givenUp says why a reload came to nothing, after ctx has ended.
@@ -183,38 +201,6 @@ func (r *retirement) stop(ctx context.Context, l *listener) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.listeners, l)
-}
-
-// bind calls try, again and again if it finds an address taken that one of these
-// listeners is giving back.
-func (r *retirement) bind(ctx context.Context, address string, try func() error) error {
-	ctx, cancel := context.WithTimeout(ctx, givenBackIn)
-	defer cancel()
-	tick := time.NewTicker(drainPoll)
-	defer tick.Stop()
-	for {
-		err := try()
-		if !errors.Is(err, unix.EADDRINUSE) || !r.holds(address) {
-			return err
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return err
-		}
-	}
-}
-
-// holds reports whether one of these listeners may still hold an address.
-func (r *retirement) holds(address string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	for l := range r.listeners {
-		if l.config.Address == address {
-			return true
-		}
-	}
-	return false
 }
 
 // closeServer closes what is in flight on a server through these listeners.
