@@ -1,6 +1,7 @@
 package httpproxy
 
 import (
+	"cmp"
 	"errors"
 	"time"
 
@@ -91,17 +92,14 @@ var blank = progress{trace: trace{queued: -1, connectTime: -1, firstByte: -1}}
 // acquire gets a server that was not tried yet, waiting for one if it must.
 func (x *exchange) acquire() {
 	lease, err := x.to.Pool.Acquire(&x.tried)
-	if err == pool.ErrFull && x.to.QueueTimeout == 0 {
-		err = pool.ErrQueueFull
-	}
 	switch err {
 	case nil:
 		x.lease = lease
 		x.connect()
 	case pool.ErrUnchecked:
 		x.wait(err, x.to.CheckWait)
-	case pool.ErrFull:
-		x.wait(err, x.to.QueueTimeout)
+	case pool.ErrFull: // or it is others' turn, and then there may be a place where nobody may queue
+		x.wait(err, cmp.Or(x.to.QueueTimeout, x.to.CheckWait))
 	default:
 		x.fail(x.unavailable(err))
 	}
