@@ -309,12 +309,12 @@ func TestReload(t *testing.T) {
 	if got, want := w.fake.asked(), []any{false, true, false, false, false}; !reflect.DeepEqual(got, want) {
 		t.Errorf("the controller was asked to run dry %v, want %v", got, want)
 	}
-	lines := w.log.lines("")
+	lines := w.log.lines("config reloaded")
 	if len(lines) != 2 {
 		t.Fatalf("logged %q, want a line for each reload that was one", lines)
 	}
 	for i, changes := range []string{"changes=0", "changes=2"} {
-		for _, part := range []string{`msg="config reloaded"`, "remote=127.0.0.1:", changes} {
+		for _, part := range []string{"who=- ", "remote=127.0.0.1:", changes} {
 			if !strings.Contains(lines[i], part) {
 				t.Errorf("no %q in %q", part, lines[i])
 			}
