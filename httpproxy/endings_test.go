@@ -251,9 +251,6 @@ var scenarios = map[string]scenario{
 	"full": {server: answers(ok2), client: func(w *world, r *wire) { defer occupy(w)(); says(503, get)(w, r) },
 		counts: "requests 1, all_full 1, 5xx 1, sent 21", at: "-",
 		record: "/ received 0 status 503 sent 21 pool web duration all_full"},
-	"full, with a queue for those who may wait": {change: queueOf(1, 0), server: answers(ok2), client: func(w *world, r *wire) { defer occupy(w)(); says(503, get)(w, r) },
-		counts: "requests 1, all_full 1, 5xx 1, sent 21", at: "-",
-		record: "/ received 0 status 503 sent 21 pool web duration all_full"},
 	"full queue": {change: queueOf(1, time.Minute), server: answers(ok2), client: func(w *world, r *wire) {
 		defer occupy(w)()
 		waiter := &pool.Waiter{Granted: func(l pool.Lease, _ error) { l.Release(pool.Served) }}

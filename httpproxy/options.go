@@ -55,7 +55,7 @@ type Upstream struct {
 	ConnectTimeout  time.Duration      // for one connection to a server; 5s
 	ResponseTimeout time.Duration      // from the end of the request to the answer's head; 60s
 	CheckWait       time.Duration      // how long a request waits for the first checks of a pool in which no server is ready yet; 5s
-	QueueTimeout    time.Duration      // how long a request waits in the queue of a pool in which every ready server is full; 0: none does
+	QueueTimeout    time.Duration      // how long a request waits in the queue of a pool in which every ready server is full; 0 for a pool without a queue
 	Host            string             // of all requests, in place of their own; ServerHost: the server's address; "": their own
 	SendProxy       proxyproto.Version // of the header that tells servers who the client is, whose own their connections are then; 0: none
 	Socket          loop.SocketOptions // of the sockets to servers; the Source is the server's

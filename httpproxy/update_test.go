@@ -74,8 +74,8 @@ func named(t testing.TB, name string) *Upstream {
 	return &Upstream{Pool: p}
 }
 
-// ask sends a request on a connection that is kept, and returns status and body.
-func (r *wire) ask(path string) string {
+// askFor sends a request on a connection that is kept, and returns status and body.
+func (r *wire) askFor(path string) string {
 	r.t.Helper()
 	r.send("GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path)
 	return r.answer()
@@ -103,7 +103,7 @@ func TestUpdateToWhatCannotBe(t *testing.T) {
 	to := named(t, "a")
 	w, update := updatable(t, func(o *Options) { o.Default = to })
 	r := w.dial()
-	r.want(r.ask("/"), "200 a")
+	r.want(r.askFor("/"), "200 a")
 	for about, o := range map[string]Options{
 		"nowhere to go":  {Name: "web", Address: anyPort, Loops: []*loop.Loop{nil}},
 		"a route twice":  {Name: "web", Address: anyPort, Loops: []*loop.Loop{nil}, Routes: []Route{{Path: "/a", Upstream: to}, {Path: "/a", Upstream: to}}},
@@ -113,9 +113,9 @@ func TestUpdateToWhatCannotBe(t *testing.T) {
 			t.Errorf("%s: error %v", about, err)
 		}
 	}
-	r.want(r.ask("/"), "200 a")
+	r.want(r.askFor("/"), "200 a")
 	update(func(*Options) {})
-	r.want(r.ask("/"), "200 a")
+	r.want(r.askFor("/"), "200 a")
 }
 
 // Routes come, go and lead elsewhere. A request that is on its way ends on the one that
@@ -138,19 +138,19 @@ func TestUpdateChangesRoutes(t *testing.T) {
 		}
 	})
 	r, waiting := w.dial(), w.dial()
-	r.want(r.ask("/"), "200 a")
-	r.want(r.ask("/b"), "200 b")
-	r.want(r.ask("/gone"), "302 it is elsewhere\n")
+	r.want(r.askFor("/"), "200 a")
+	r.want(r.askFor("/b"), "200 b")
+	r.want(r.askFor("/gone"), "302 it is elsewhere\n")
 	waiting.send("GET /slow HTTP/1.1\r\nHost: h\r\n\r\n")
 	w.eventually("it is on its way", func() bool { return s.Active() == 1 })
 
 	update(func(o *Options) {
 		o.Default, o.Routes = b, []Route{{Path: "/b", Upstream: a}, {Path: "/new", Upstream: b}}
 	})
-	r.want(r.ask("/"), "200 b")
-	r.want(r.ask("/b"), "200 a")
-	r.want(r.ask("/gone"), "200 b")
-	r.want(r.ask("/new"), "200 b")
+	r.want(r.askFor("/"), "200 b")
+	r.want(r.askFor("/b"), "200 a")
+	r.want(r.askFor("/gone"), "200 b")
+	r.want(r.askFor("/new"), "200 b")
 	stats := w.proxy.Stats()
 	if stats.Requests != 8 || stats.Active != 1 || stats.Endings[Answered] != 6 || stats.Endings[Redirected] != 1 {
 		t.Errorf("with one on its way: %d requests, %d active, endings %v", stats.Requests, stats.Active, stats.Endings)
@@ -161,7 +161,7 @@ func TestUpdateChangesRoutes(t *testing.T) {
 	if err != nil || resp.StatusCode != 200 || resp.Header.Get("X-Way") != "old" {
 		t.Errorf("on its way meanwhile: %v, error %v", resp, err)
 	}
-	waiting.want(waiting.ask("/slow"), "200 b")
+	waiting.want(waiting.askFor("/slow"), "200 b")
 	update(func(*Options) {}) // what has ended by now goes over to the listener
 	w.each(func(w *worker) {
 		if n := len(w.gone); n != 0 {
@@ -176,7 +176,7 @@ func TestUpdateChangesRoutes(t *testing.T) {
 		t.Errorf("%d requests went where no route is for, want 4: that way goes on", n)
 	}
 	update(func(o *Options) { o.Default, o.Routes = nil, []Route{{Path: "/b", Upstream: b}} })
-	r.want(r.ask("/"), "404 no route is for this host and path\n")
+	r.want(r.askFor("/"), "404 no route is for this host and path\n")
 	if s.Active() != 0 {
 		t.Error("its server still has it active")
 	}
@@ -224,11 +224,11 @@ func TestUpdateInTheMiddleOfAHead(t *testing.T) {
 func TestUpdateInTheMiddleOfTheHeadOfAnAnswer(t *testing.T) {
 	t.Parallel()
 	begun, goOn := make(chan struct{}), make(chan struct{})
-	w, update := updatable(t, nil, rawOrigin(t, func(_ int, r *wire) {
+	w, update := updatable(t, func(o *Options) { o.MaxHeaderBytes = 2 * answerBytes }, rawOrigin(t, func(_ int, r *wire) {
 		if _, ok := r.tryHead(); !ok {
 			return
 		}
-		io.WriteString(r, "HTTP/1.1 200 OK\r\nA: "+strings.Repeat("a", 4000))
+		io.WriteString(r, "HTTP/1.1 200 OK\r\nA: "+strings.Repeat("a", answerBytes+4000))
 		close(begun)
 		<-goOn
 		io.WriteString(r, "\r\nContent-Length: 0\r\n\r\n")
@@ -311,7 +311,7 @@ func TestUpdateOfAnUpstream(t *testing.T) {
 			})
 			return waited
 		})
-		r.want(r.ask("/"), "200 "+name)
+		r.want(r.askFor("/"), "200 "+name)
 		if n := w.proxy.Stats().Connects - before; n != connects {
 			t.Errorf("%d connections were made for the request, want %d", n, connects)
 		}
@@ -406,17 +406,17 @@ func TestUpdateOfSendProxy(t *testing.T) {
 		return "200 " + strings.TrimSuffix(h, "\r\n")
 	}
 	for range 2 {
-		one.want(one.ask("/"), "200 none")
-		two.want(two.ask("/"), "200 none")
+		one.want(one.askFor("/"), "200 none")
+		two.want(two.askFor("/"), "200 none")
 		update(func(o *Options) { o.Default.SendProxy = proxyproto.V1 })
 		for range 2 {
-			one.want(one.ask("/"), told(one))
-			two.want(two.ask("/"), told(two))
+			one.want(one.askFor("/"), told(one))
+			two.want(two.askFor("/"), told(two))
 		}
 		three := w.dial()
-		three.want(three.ask("/"), told(three))
+		three.want(three.askFor("/"), told(three))
 		update(func(o *Options) { o.Default.SendProxy = 0 })
-		three.want(three.ask("/"), "200 none")
+		three.want(three.askFor("/"), "200 none")
 	}
 }
 
@@ -457,13 +457,13 @@ func TestUpdateOfAcceptProxy(t *testing.T) {
 	w.eventually("it is accepted", func() bool { return w.proxy.Stats().Open == 1 })
 	update(func(o *Options) { o.AcceptProxy, o.Default.SendProxy = nil, proxyproto.V1 })
 	r.send("\r\n")
-	r.want(r.ask("/"), "200 "+header)
+	r.want(r.askFor("/"), "200 "+header)
 	plain := w.dial()
-	if got := plain.ask("/"); !strings.Contains(got, "PROXY TCP4 127.0.0.1 127.0.0.1 ") {
+	if got := plain.askFor("/"); !strings.Contains(got, "PROXY TCP4 127.0.0.1 127.0.0.1 ") {
 		t.Errorf("got %q", got)
 	}
 	update(func(o *Options) { o.AcceptProxy = here })
-	if got := plain.ask("/"); !strings.Contains(got, "PROXY TCP4 127.0.0.1 127.0.0.1 ") {
+	if got := plain.askFor("/"); !strings.Contains(got, "PROXY TCP4 127.0.0.1 127.0.0.1 ") {
 		t.Errorf("got %q", got)
 	}
 	plain = w.dial()
@@ -484,7 +484,7 @@ func TestUpdateOfTheIdleTimeout(t *testing.T) {
 	}
 	defer tunnel.CloseNow()
 	r := w.dial()
-	r.ask("/")
+	r.askFor("/")
 	update(func(o *Options) { o.IdleTimeout = 10 * time.Millisecond })
 	r.ends()
 	if _, _, err := tunnel.Read(ctx); err == nil || ctx.Err() != nil {
@@ -501,7 +501,7 @@ func TestUpdateOfMaxPerClient(t *testing.T) {
 	served := func() *wire {
 		t.Helper()
 		r := w.dial()
-		r.want(r.ask("/"), "200 a")
+		r.want(r.askFor("/"), "200 a")
 		return r
 	}
 	refused := func() {
@@ -557,7 +557,7 @@ func TestUpdateOfMaxConnections(t *testing.T) {
 	most(2, 6)
 	late := w.dial()
 	for i, r := range all {
-		r.want(r.ask("/"), "200 a")
+		r.want(r.askFor("/"), "200 a")
 		r.Close()
 		if i == 3 {
 			w.eventually("two are open", func() bool { return w.proxy.Stats().Open == 2 })
@@ -566,7 +566,7 @@ func TestUpdateOfMaxConnections(t *testing.T) {
 			}
 		}
 	}
-	late.want(late.ask("/"), "200 a")
+	late.want(late.askFor("/"), "200 a")
 	late.Close()
 	w.eventually("all are gone", func() bool { return w.proxy.Stats().Open == 0 })
 }
@@ -627,7 +627,7 @@ func TestUpdateOfTheAccessLog(t *testing.T) {
 	update(func(o *Options) { o.AccessLog = first })
 	early, late, never := open(), open(), open()
 	r := w.dial()
-	r.ask("/first")
+	r.askFor("/first")
 	end(early)
 	update(func(o *Options) { o.AccessLog = second })
 	if got := readFirst(); len(got) != 2 || got[0]["target"] != "/first" || got[1]["status"] != 101.0 {
@@ -635,9 +635,9 @@ func TestUpdateOfTheAccessLog(t *testing.T) {
 	}
 	end(late)
 	end(unknown)
-	r.ask("/second")
+	r.askFor("/second")
 	update(func(o *Options) { o.AccessLog = nil })
-	r.ask("/third")
+	r.askFor("/third")
 	end(never)
 	if got := readSecond(); len(got) != 2 || got[0]["status"] != 101.0 || got[1]["target"] != "/second" {
 		t.Errorf("in the second log: %v", got)
