@@ -25,6 +25,7 @@ var mayImport = map[string][]string{
 	"fulcrum/proxyproto":      {},
 	"fulcrum/l4/clienthello":  {},
 	"fulcrum/httpproxy/route": {},
+	"fulcrum/state":           {},
 	"fulcrum/stats":           {},
 	"fulcrum/accesslog":       {},
 	"fulcrum/resolve":         {"pool", "watch"},
