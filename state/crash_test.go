@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // With these set the test binary is a process that changes the state file at the path,
@@ -83,9 +85,29 @@ func TestKilledAtAnyMomentNothingAnsweredIsLost(t *testing.T) {
 	t.Logf("%d changes; %d times one more was there than answered, %d times a temporary file", steps, inHand, leftovers)
 }
 
-// killed has a process go on from a step, kills it a moment after it has answered a
-// number of changes more than one, and returns the step after the last one answered.
+// killed has a process go on from a step, kills it a moment after it has answered one
+// change and so many after that, and returns the step after the last one answered.
 func killed(t *testing.T, path string, from, after int, moment time.Duration) (next int) {
+	t.Helper()
+	changer(t, path, from, func(kill *time.Timer, _ *os.Process, answers *bufio.Scanner) {
+		for next = from; answers.Scan(); next++ {
+			if answers.Text() != strconv.Itoa(next) {
+				t.Fatalf("it answered %q, want %d", answers.Text(), next)
+			}
+			if next == from+after {
+				kill.Reset(moment)
+			}
+		}
+	})
+	if next == from {
+		t.Fatal("it has changed nothing")
+	}
+	return next
+}
+
+// changer runs a process that changes the file for as long as listen listens to its
+// answers, or until kill fires.
+func changer(t *testing.T, path string, from int, listen func(kill *time.Timer, process *os.Process, answers *bufio.Scanner)) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), changerEnv+"="+path, stepEnv+"="+strconv.Itoa(from))
@@ -97,22 +119,27 @@ func killed(t *testing.T, path string, from, after int, moment time.Duration) (n
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	kill := time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() })
 	defer kill.Stop()
-	next = from
-	for lines := bufio.NewScanner(out); lines.Scan(); next++ {
-		if lines.Text() != strconv.Itoa(next) {
-			t.Errorf("it answered %q, want %d", lines.Text(), next)
-			break
+	listen(kill, cmd.Process, bufio.NewScanner(out))
+}
+
+// A limit on the size of files makes a write end in its middle.
+func TestALimitOnTheSizeOfFiles(t *testing.T) {
+	path := fresh(t)
+	var want State
+	changer(t, path, 0, func(_ *time.Timer, process *os.Process, answers *bufio.Scanner) {
+		if err := unix.Prlimit(process.Pid, unix.RLIMIT_FSIZE, &unix.Rlimit{Cur: 1500, Max: 1500}, nil); err != nil {
+			t.Fatal(err)
 		}
-		if next == from+after {
-			kill.Reset(moment)
+		for n := 0; answers.Scan() && answers.Text() == strconv.Itoa(n); n++ {
+			step(&want, n)
 		}
-	}
-	_ = cmd.Process.Kill()
-	_ = cmd.Wait()
-	if next == from {
-		t.Error("it has changed nothing")
-	}
-	return next
+		wantError(t, errors.New(answers.Text()), nil, path, "the change is not recorded", "file too large")
+	})
+	wantOnDisk(t, path, &want)
 }
