@@ -25,6 +25,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -39,6 +40,7 @@ type Config struct {
 	Admin           *Admin        // nil: no admin listener
 	ShutdownTimeout time.Duration // how long work in flight may go on when stopping; 0 means DefaultShutdownTimeout
 	IO              string        // how the event loops wait, one of IOs; "" means DefaultIO
+	State           string        // the path of the state file, by Load DefaultState beside the file where that says nothing; "": none
 }
 
 // Admin is the separate listener for the operator.
@@ -107,6 +109,9 @@ func parse(file string, data []byte) (*Config, error) {
 	p.complete(c, at)
 	if err := p.errorOrNil(); err != nil {
 		return nil, err
+	}
+	if file != "" && !at.member("state").given() {
+		c.State = filepath.Join(filepath.Dir(file), DefaultState)
 	}
 	return c, nil
 }

@@ -1,5 +1,7 @@
 package config
 
+import "strings"
+
 // decode reads a Config out of the tree. It reports what has the wrong type or
 // cannot be made out, and unknown or repeated keys; what the values may be is
 // left to complete. Elements that cannot be read are kept as zero values, so
@@ -14,10 +16,25 @@ func (p *problems) decode(at *place) *Config {
 		}
 		o.duration("shutdown_timeout", durations, &c.ShutdownTimeout)
 		o.text("io", "one of "+names(IOs()), &c.IO)
+		o.state("state", &c.State)
 		o.text("$schema", "the address of a JSON Schema, which is for editors and not read", new(string))
 		o.end()
 	}
 	return c
+}
+
+// state reads the path of a file, or false for none.
+func (o *object) state(key string, to *string) {
+	at := o.typed(key, stateForm, kindString, kindBool)
+	switch {
+	case at == nil, at.node.kind == kindBool && at.node.text == "false":
+	case at.node.kind == kindBool:
+		o.addBad(at, "found %v; use %s", at.node, stateForm)
+	case at.node.text == "" || strings.ContainsRune(at.node.text, 0):
+		o.addBad(at, "%s is not allowed; use %s", quote(at.node.text), stateForm)
+	default:
+		*to = at.node.text
+	}
 }
 
 func (p *problems) listener(at *place) (l Listener) {

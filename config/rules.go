@@ -39,6 +39,7 @@ const (
 
 	networkForm   = `a network such as "10.0.0.0/8" or an IP address without a zone`
 	sniForm       = `a host name in ASCII such as "www.example.com", or "*.example.com" for every name below it`
+	stateForm     = "the path of a file, or false for none"
 	accessLogForm = `"stdout", "stderr" or the path of a file`
 
 	hostForm      = `a host name in ASCII such as "www.example.com", "*.example.com" for every name below it, or an IP address, without a port`

@@ -101,6 +101,7 @@ const (
 	DefaultReuseMaxAge        = time.Hour
 	DefaultReuseMaxIdle       = 256
 	DefaultAccess             = AccessWrite
+	DefaultState              = "state.json"
 )
 
 // Protocols returns the protocols that a listener may have.
