@@ -12,7 +12,7 @@ import (
 // explains it.
 var mayImport = map[string][]string{
 	"fulcrum":                 {"supervisor", "config", "systemd", "demo", "admin", "admin/client", "certtest"},
-	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "certtest"},
+	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "state", "certtest"},
 	"fulcrum/l4":              {"relay", "loop", "pool", "limit", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":       {"relay", "loop", "pool", "limit", "proxyproto", "stats", "accesslog", "httpproxy/route"},
 	"fulcrum/relay":           {"loop"},

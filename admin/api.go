@@ -97,6 +97,7 @@ type Pool struct {
 // A Server is one server of a pool as GET /servers shows it.
 type Server struct {
 	Address        string `json:"address"`
+	Source         string `json:"source"` // "config": it names the server; or "uploaded"
 	Weight         int    `json:"weight"`
 	MaxConnections int    `json:"max_connections"` // 0: no limit
 	Healthy        bool   `json:"healthy"`         // false before the first check

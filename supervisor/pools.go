@@ -17,6 +17,7 @@ import (
 	"fulcrum/pool"
 	"fulcrum/proxyproto"
 	"fulcrum/resolve"
+	"fulcrum/state"
 )
 
 const (
@@ -36,7 +37,7 @@ type poolInUse struct {
 	config  *config.Pool
 	kept    *poolInUse // what it goes on from; nil: it is new
 	options pool.Options
-	specs   []pool.ServerSpec // of the config's servers
+	leads   map[string]net.Addr // where its servers' addresses lead, as far as was known when it was prepared
 	checker *health.Checker
 	names   *resolve.Watcher
 }
@@ -53,7 +54,11 @@ func (p *poolInUse) reconcile() {
 func (r *running) preparePools(ctx context.Context, s *Supervisor, was *running) (problems []error) {
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	leads := lookUp(ctx, r.config.Pools, was)
+	merged, err := merge(r.config)
+	if err != nil {
+		return []error{err}
+	}
+	leads := lookUp(ctx, merged.Pools, was)
 	for i := range r.config.Pools {
 		c := &r.config.Pools[i]
 		p, err := s.preparePool(c, was.find(c.Name))
@@ -61,19 +66,15 @@ func (r *running) preparePools(ctx context.Context, s *Supervisor, was *running)
 			problems = append(problems, fmt.Errorf("pool %q: %w", c.Name, err))
 			continue
 		}
-		for j := range c.Servers {
-			s := &c.Servers[j]
-			leadsTo := leads[s.Address]
-			if known := p.Find(s.Address); known != nil {
-				leadsTo = known.Resolved()
+		if n := len(merged.Pools[i].Servers); n > config.MaxServers {
+			problems = append(problems, fmt.Errorf("pool %q: %d servers with those that were uploaded; at most %d are allowed", c.Name, n, config.MaxServers))
+		}
+		p.leads = make(map[string]net.Addr)
+		for _, server := range merged.Pools[i].Servers {
+			p.leads[server.Address] = leads[server.Address]
+			if known := p.Find(server.Address); known != nil {
+				p.leads[server.Address] = known.Resolved()
 			}
-			p.specs = append(p.specs, pool.ServerSpec{
-				Address:        s.Address,
-				Resolved:       leadsTo,
-				Weight:         s.Weight,
-				MaxConnections: s.MaxConnections,
-				Sources:        sourcesOf(c, s),
-			})
 		}
 		r.pools = append(r.pools, p)
 	}
@@ -107,32 +108,47 @@ func (s *Supervisor) preparePool(c *config.Pool, kept *poolInUse) (p *poolInUse,
 	return p, nil
 }
 
-// commit brings the pool's servers to what the config says of them. Those that were
-// uploaded stay; those that the config named before and no longer does are deleted.
-// It is called with Supervisor.changes held.
-func (p *poolInUse) commit(s *Supervisor) {
-	var before []config.Server
+// commit brings the pool's servers to what is wanted of them. Those that the config
+// named before and that are not wanted any more are deleted; where there is a state
+// file, so are all others. It is called with Supervisor.changes held.
+func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 	if p.kept != nil {
-		before = p.kept.config.Servers
 		if err := p.Configure(p.options); err != nil {
 			s.log.Error("a pool goes on as before", "pool", p.Name(), "error", err)
 		}
 		p.kept.stopBut(p)
 	}
-	for _, spec := range p.specs {
+	stays := make(map[string]bool, len(wanted))
+	draining := p.draining()
+	for _, want := range wanted {
+		stays[want.Address] = true
+		spec := p.specOf(want)
 		if p.Find(spec.Address) != nil {
 			spec.Resolved = nil // as before: its name may lead elsewhere since that was prepared
 		}
-		if revived := s.comesBack(p, spec.Address); revived || p.differs(spec) {
-			p.Upload(spec)
+		if revived := s.comesBack(p, spec.Address); revived || p.differs(spec) || draining[spec.Address] != want.Draining {
+			server, _ := p.Upload(spec)
+			if want.Draining {
+				p.Drain(server)
+			}
 		}
 	}
-	for _, c := range before {
-		if server := p.Find(c.Address); server != nil && !p.configures(c.Address) {
+	for _, server := range p.Servers() {
+		named := s.state != nil || p.kept != nil && p.kept.configures(server.Address())
+		if named && !stays[server.Address()] {
 			s.beginRemoval(p, server)
 		}
 	}
 	p.reconcile()
+}
+
+// draining returns which of the pool's servers are.
+func (p *poolInUse) draining() map[string]bool {
+	all := make(map[string]bool)
+	for _, s := range p.Status() {
+		all[s.Address] = s.Draining
+	}
+	return all
 }
 
 // differs reports whether a server is not what a spec says.
@@ -214,7 +230,7 @@ func (p *poolInUse) socket() loop.SocketOptions {
 // lookUp returns where the servers' addresses lead, but for those that are in their
 // pools already. Those that could not be resolved by the time that ctx ends are not
 // in it.
-func lookUp(ctx context.Context, pools []config.Pool, was *running) map[string]net.Addr {
+func lookUp(ctx context.Context, pools []state.Pool, was *running) map[string]net.Addr {
 	var mu sync.Mutex
 	leads := make(map[string]net.Addr) // guarded by mu
 	addresses := make(chan string)

@@ -82,8 +82,8 @@ func (r *running) prepareListeners(free context.Context, was *running) (problems
 
 // commit sets everything going that was prepared. It cannot fail.
 func (r *running) commit(s *Supervisor, was *running) {
-	for _, p := range r.pools {
-		p.commit(s)
+	for i, wanted := range s.remember(r.config) {
+		r.pools[i].commit(s, wanted.Servers)
 	}
 	for _, l := range r.listeners {
 		l.commit()

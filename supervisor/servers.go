@@ -61,6 +61,10 @@ func (s *Supervisor) uploadTo(p *poolInUse, spec pool.ServerSpec) (created, curr
 	case p.Find(spec.Address) == nil && len(p.Servers()) >= config.MaxServers:
 		return false, true, admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), config.MaxServers)
 	}
+	want := settings(spec.Weight, spec.MaxConnections)
+	if err := s.record(p, spec.Address, &want); err != nil {
+		return false, true, err
+	}
 	revived := s.comesBack(p, spec.Address)
 	_, created = p.Upload(spec)
 	p.reconcile()
@@ -123,6 +127,9 @@ func (s *Supervisor) Delete(_ context.Context, r admin.DeleteRequest) (poolName 
 	server := p.Find(address)
 	if server == nil {
 		return "", admin.NotFound("pool %q has no server %q; %s", p.Name(), address, existing(p))
+	}
+	if err := s.record(p, address, nil); err != nil {
+		return "", err
 	}
 	leaving := s.beginRemoval(p, server)
 	if r.Force && !leaving.forced {

@@ -7,6 +7,7 @@ import (
 	"fulcrum/httpproxy"
 	"fulcrum/l4"
 	"fulcrum/pool"
+	"fulcrum/state"
 )
 
 // Pools returns every pool with its servers, in the order of the config.
@@ -20,8 +21,15 @@ func (s *Supervisor) Pools() []admin.Pool {
 		for _, server := range p.Servers() {
 			known[server.Address()] = server
 		}
+		named := make(map[string]bool)
+		for _, c := range p.config.Servers {
+			named[c.Address] = true
+		}
 		for _, status := range p.Status() {
 			server := describe(status)
+			if server.Source = state.Uploaded; named[status.Address] {
+				server.Source = state.Configured
+			}
 			server.TCP = tcpTraffic(seenBy(tcp, known[status.Address]))
 			server.HTTP = httpTraffic(seenBy(http, known[status.Address]))
 			pools[i].Servers = append(pools[i].Servers, server)

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"fulcrum/config"
+	"fulcrum/state"
 )
 
 // adminGrace is how long requests to the admin listener may take to finish at
@@ -42,6 +43,8 @@ type Supervisor struct {
 	removing sync.WaitGroup         // the goroutines of removals
 
 	retiring retirement
+
+	state *state.File // written under changes; nil: what is uploaded and deleted is forgotten in the end
 }
 
 // Start builds and starts what the config says: all of it, or nothing and an
@@ -50,15 +53,27 @@ type Supervisor struct {
 func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
 	s := &Supervisor{log: log, reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
 	s.ending, s.end = context.WithCancel(context.Background())
+	var err error
+	if s.state, err = openState(c.State, log); err != nil {
+		return nil, err
+	}
 	nothing := &running{}
 	first, err := s.prepare(context.Background(), c, nothing)
 	if err != nil {
+		s.unlock()
 		return nil, err
 	}
 	s.current.Store(first)
 	first.commit(s, nothing)
 	first.tell(nothing)
 	return s, nil
+}
+
+// unlock lets another process have the state file, if there is one.
+func (s *Supervisor) unlock() {
+	if s.state != nil {
+		s.state.Unlock()
+	}
 }
 
 // ReloadBy says how the config is read anew for Reload.
@@ -80,6 +95,7 @@ func (s *Supervisor) Stop(ctx context.Context) {
 		s.retiring.wait(ctx)
 		s.cancelRemovals()
 		last.close()
+		s.unlock()
 		s.log.Info("stopped")
 	})
 }

@@ -1,0 +1,89 @@
+package supervisor
+
+import (
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"fulcrum/config"
+)
+
+// origins returns where each server comes from, but for those that are going.
+func (w *world) origins() map[string]string {
+	all := make(map[string]string)
+	for _, p := range w.Pools() {
+		for _, s := range p.Servers {
+			if !s.Draining {
+				all[s.Address] = s.Source
+			}
+		}
+	}
+	return all
+}
+
+func (w *world) wantOrigins(when string, want map[string]string) {
+	w.t.Helper()
+	if got := w.origins(); !maps.Equal(got, want) {
+		w.t.Errorf("%s the servers are %v, want %v", when, got, want)
+	}
+}
+
+const stateful = `{"listeners": [{"name": "db", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all"}],
+  "pools": [{"name": "all", "servers": [%s], "health": false}], "state": %q}`
+
+// A reload applies the state file anew: what the operator changed stays, what the
+// config or the file no longer names is gone.
+func TestReloadWithState(t *testing.T) {
+	const a, b, c, d = "127.0.0.1:1", "127.0.0.1:2", "127.0.0.1:3", "127.0.0.1:4"
+	file := filepath.Join(t.TempDir(), "state.json")
+	w := start(t, stateful, quoted(a, b), file)
+	next := parse(t, stateful, quoted(a, b), file)
+	w.ReloadBy(func() (*config.Config, error) { return next, nil })
+	reload := func(says string) {
+		t.Helper()
+		if _, err := w.Reload(t.Context(), false); says == "" && err != nil || says != "" && (err == nil || !strings.Contains(err.Error(), says)) {
+			t.Errorf("reload: %v, want %q in it", err, says)
+		}
+	}
+	w.upload("", c)
+	w.delete(a, false)
+	want := map[string]string{b: "config", c: "uploaded"}
+	reload("")
+	w.wantOrigins("after a reload", want)
+
+	next = parse(t, stateful, quoted(a, d), file)
+	reload("")
+	want = map[string]string{c: "uploaded", d: "config"}
+	w.wantOrigins("without one server", want)
+
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	edit := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	edit("{")
+	reload("not valid JSON")
+	w.wantOrigins("with a damaged file", want)
+	edit(strings.Replace(string(text), c, b, 1))
+	_, err = w.upload("", a)
+	wantRefusal(t, err, 409, "reload first")
+	reload("")
+	w.wantOrigins("after the file was edited", map[string]string{b: "uploaded", d: "config"})
+	edit(`{"version": 1, "servers": [{"pool": "all", "server": "` + d + `", "source": "config", "draining": true}]}`)
+	reload("")
+	w.wantOrigins("with one that drains", map[string]string{a: "config"})
+
+	next = parse(t, stateful, quoted(a), file+"2")
+	reload("restart it")
+	if _, err := Start(parse(t, stateful, quoted(a), file), slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another fulcrum is using the state file") {
+		t.Errorf("a second balancer with the same file: %v", err)
+	}
+}
