@@ -54,7 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func commands() []*cli.Command {
 	return []*cli.Command{
 		runCommand(), checkCommand(), tcpCommand(), httpCommand(), demoCommand(),
-		serversCommand(), listenersCommand(), reloadCommand(),
+		serversCommand(), listenersCommand(), stateCommand(), reloadCommand(),
 		schemaCommand(), completionCommand(), manCommand(),
 	}
 }

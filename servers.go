@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -153,8 +154,13 @@ func printJSON(w io.Writer, v any) error {
 
 // printServers prints the table that people read.
 func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
+	// Where servers come from is of interest once some were uploaded.
+	origin := func(string) string { return "" }
+	if anyUploaded(pools) {
+		origin = func(source string) string { return "\t" + source }
+	}
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "POOL\tSERVER\tSTATE\tWEIGHT\tACTIVE\tTOTAL\tFAILURES\t5XX\tTO UPSTREAM\tTO CLIENT\tFIRST BYTE\tLAST CHECK")
+	fmt.Fprintln(table, "POOL\tSERVER"+origin("SOURCE")+"\tSTATE\tWEIGHT\tACTIVE\tTOTAL\tFAILURES\t5XX\tTO UPSTREAM\tTO CLIENT\tFIRST BYTE\tLAST CHECK")
 	for _, p := range pools {
 		if len(p.Servers) == 0 {
 			fmt.Fprintf(table, "%s\t(no servers)\n", p.Name)
@@ -164,11 +170,17 @@ func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
 			if s.MaxConnections > 0 {
 				active += "/" + strconv.Itoa(s.MaxConnections)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n",
-				p.Name, s.Address, state(s), s.Weight, active, s.Total, s.Failures, seen(s), lastCheck(s.LastCheck, now))
+			fmt.Fprintf(table, "%s\t%s%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n",
+				p.Name, s.Address, origin(s.Source), state(s), s.Weight, active, s.Total, s.Failures, seen(s), lastCheck(s.LastCheck, now))
 		}
 	}
 	return table.Flush()
+}
+
+func anyUploaded(pools []admin.Pool) bool {
+	return slices.ContainsFunc(pools, func(p admin.Pool) bool {
+		return slices.ContainsFunc(p.Servers, func(s admin.Server) bool { return s.Source == "uploaded" })
+	})
 }
 
 // seen writes the columns of what went to a server: its answers of the class 5xx,
