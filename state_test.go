@@ -1,0 +1,31 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"fulcrum/admin"
+)
+
+// Where servers come from is told once some were uploaded.
+func TestTableTellsSources(t *testing.T) {
+	servers := []admin.Server{{Address: "10.0.0.1:80", Source: "config"}, {Address: "10.0.0.2:80", Source: "uploaded"}}
+	for shown, want := range map[int]string{
+		1: "POOL SERVER STATE WEIGHT|web 10.0.0.1:80 unchecked 0|",
+		2: "POOL SERVER SOURCE STATE|web 10.0.0.1:80 config unchecked|web 10.0.0.2:80 uploaded unchecked|",
+	} {
+		var out bytes.Buffer
+		if err := printServers(&out, []admin.Pool{{Name: "web", Servers: servers[:shown]}}, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for line := range strings.Lines(out.String()) {
+			got += strings.Join(strings.Fields(line)[:4], " ") + "|"
+		}
+		if got != want {
+			t.Errorf("printed %q, want %q", got, want)
+		}
+	}
+}
