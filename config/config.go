@@ -26,6 +26,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 )
 
@@ -111,9 +112,21 @@ func parse(file string, data []byte) (*Config, error) {
 		return nil, err
 	}
 	if file != "" && !at.member("state").given() {
-		c.State = filepath.Join(filepath.Dir(file), DefaultState)
+		c.State = stateBeside(file)
 	}
 	return c, nil
+}
+
+// stateBeside returns where the state file is if nobody says so: where systemd has
+// made a directory for it, or beside the config. A pipe has none beside it.
+func stateBeside(file string) string {
+	if dir, _, _ := strings.Cut(os.Getenv("STATE_DIRECTORY"), ":"); dir != "" {
+		return filepath.Join(dir, DefaultState)
+	}
+	if at, err := os.Stat(file); err != nil || !at.Mode().IsRegular() {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(file), DefaultState)
 }
 
 func read(path string) ([]byte, error) {

@@ -31,3 +31,21 @@ func TestState(t *testing.T) {
 		t.Errorf("a config from no file has the state file %q", c.State)
 	}
 }
+
+func TestTheStateFileOfAServiceIsWhereItMayWrite(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "config.json")
+	if err := os.WriteFile(file, []byte(`{"listeners": [{"name": "a", "protocol": "tcp", "address": ":1", "pool": "p"}], "pools": [{"name": "p"}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("STATE_DIRECTORY", "/var/lib/one:/var/lib/two")
+	c, err := Load(file)
+	if err != nil || c.State != "/var/lib/one/state.json" {
+		t.Errorf("got %q %v", c.State, err)
+	}
+}
+
+func TestAConfigFromAPipeHasNoStateFileBesideIt(t *testing.T) {
+	if at := stateBeside("/dev/null"); at != "" {
+		t.Errorf("got %q", at)
+	}
+}
