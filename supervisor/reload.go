@@ -106,6 +106,17 @@ func (s *Supervisor) goOver(was, next *running) {
 	s.current.Store(next)
 	next.commit(s, was)
 	s.retire(was, next, gone)
+	was.forget()
+}
+
+// forget lets go of what came before, so that no reload is remembered for ever.
+func (r *running) forget() {
+	for _, p := range r.pools {
+		p.kept = nil
+	}
+	for _, l := range r.listeners {
+		l.kept = nil
+	}
 }
 
 // listenersBut returns the listeners that others do not go on with.
