@@ -98,7 +98,7 @@ func (x *exchange) acquire() {
 		x.connect()
 	case pool.ErrUnchecked:
 		x.wait(err, x.to.CheckWait)
-	case pool.ErrFull: // or it is others' turn, and then there may be a place where nobody may queue
+	case pool.ErrFull:
 		x.wait(err, cmp.Or(x.to.QueueTimeout, x.to.CheckWait))
 	default:
 		x.fail(x.unavailable(err))
@@ -107,7 +107,7 @@ func (x *exchange) acquire() {
 
 // wait stands in the pool's queue, up to a limit.
 func (x *exchange) wait(why error, limit time.Duration) {
-	c, w := x.c, &pool.Waiter{Tried: &x.tried}
+	c, w := x.c, &pool.Waiter{Tried: &x.tried, AtOnce: x.to.QueueTimeout == 0}
 	w.Granted = func(lease pool.Lease, err error) {
 		if !c.w.loop.Post(func() { c.granted(w, lease, err) }) {
 			lease.Release(pool.Served)

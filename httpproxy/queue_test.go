@@ -64,3 +64,25 @@ func TestARequestDoesNotWaitInTheQueueForever(t *testing.T) {
 	answer()
 	w.idle()
 }
+
+// A request that finds others waiting is not refused when there is a place that these
+// have no use for, be it one that nobody may wait for.
+func TestARequestTakesAPlaceThatIsLeft(t *testing.T) {
+	t.Parallel()
+	w, answer := newQueue(t, 0)
+	busy := w.server(0)
+	left := w.add(origin(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "left") }))
+	waiter := &pool.Waiter{Tried: &pool.Tried{}, Granted: func(l pool.Lease, _ error) { l.Release(pool.Served) }}
+	waiter.Tried.Add(left)
+	if err := w.pool.Await(waiter); err != nil {
+		t.Fatal(err)
+	}
+	if resp, body := w.get("/two"); resp.StatusCode != 200 || body != "left" {
+		t.Errorf("got %d %q", resp.StatusCode, body)
+	}
+	if busy.Active() != 1 || !w.pool.Cancel(waiter) {
+		t.Error("the one that waits was served")
+	}
+	answer()
+	w.idle()
+}

@@ -8,6 +8,9 @@ import "container/list"
 type Waiter struct {
 	// Tried are the servers that it does not want; it may be nil.
 	Tried *Tried
+	// AtOnce: when all are full it does not wait, whatever the queue's length. A place
+	// that those in the queue leave to it, it gets.
+	AtOnce bool
 	// Granted receives what Acquire would have answered: a lease that its owner
 	// has to release, though the owner may be gone by now, or ErrNoneReady or
 	// ErrQueueFull. It is called from any goroutine, that of somebody else's Release
@@ -34,13 +37,13 @@ func (g *grant) tell() { g.waiter.Granted(g.lease, g.err) }
 // ErrFull. When the error is nil, Granted is called exactly once, perhaps before
 // Await returns, unless Cancel reports true; the pool sets no limit to the time.
 // Otherwise it is never called: ErrQueueFull says that as many wait as may (who
-// waits for first checks is not counted), ErrNoneReady that there is nothing to
-// wait for any more.
+// waits for first checks is not counted) or that there is no place for who wants one
+// AtOnce, ErrNoneReady that there is nothing to wait for any more.
 func (p *Pool) Await(w *Waiter) error {
 	p.mu.Lock()
 	now := p.current.Load()
 	w.unchecked = now.pending()
-	room := w.unchecked || p.full < p.options.QueueLength
+	room := w.unchecked || !w.AtOnce && p.full < p.options.QueueLength
 	if room {
 		p.enterLocked(w) // before looking for a place: whoever frees one later will see that somebody waits
 	}

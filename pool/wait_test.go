@@ -139,6 +139,31 @@ func TestNobodyOvertakes(t *testing.T) {
 	})
 }
 
+// Who does not wait gets a place that those who do have no use for, and no other.
+func TestAPlaceAtOnce(t *testing.T) {
+	l := newQueue(t, LeastConnections, 9).line()
+	l.ready("a", 1, 2)
+	l.ready("b", 1, 1)
+	l.acquire(2)
+	l.await("one", "a")
+	l.wantErr(nil, ErrFull)
+	atOnce := func() error {
+		return l.Await(&Waiter{AtOnce: true, Granted: func(lease Lease, err error) {
+			l.told = append(l.told, "at once="+lease.Server().Address())
+		}})
+	}
+	if err := atOnce(); err != nil {
+		t.Errorf("with a place left: %v", err)
+	}
+	l.wantTold(1, "at once=a")
+	if err := atOnce(); err != ErrQueueFull {
+		t.Errorf("without: %v", err)
+	}
+	l.wantTold(1)
+	l.release("b")
+	l.wantTold(0, "one=b")
+}
+
 // A newcomer that comes between a release and its hand-over waits like everybody.
 func TestANewcomerFindsAPlaceForAnother(t *testing.T) {
 	l := newQueue(t, RoundRobin, 9).line()
