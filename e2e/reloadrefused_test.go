@@ -49,8 +49,8 @@ func TestReloadRefused(t *testing.T) {
 		object{"name": "taken", "protocol": "tcp", "address": taken[0], "pool": "db"},
 		object{"name": "new", "protocol": "http", "address": free, "pool": "web"},
 		object{"name": "log", "protocol": "http", "address": "127.0.0.1:0", "pool": "web", "access_log": "/nowhere/log"},
-	), object{"admin": object{"address": taken[1]}, "io": "io_uring"}), 409,
-		"4 problems", `listener "taken"`, "address already in use", `listener "log"`, "/nowhere/log", "admin", taken[1], `io: "epoll" cannot become "io_uring"`, "restart")
+	), object{"admin": object{"address": taken[1]}, "io": "io_uring", "state": false}), 409,
+		"5 problems", `state: `, `listener "taken"`, "address already in use", `listener "log"`, "/nowhere/log", "admin", taken[1], `io: "epoll" cannot become "io_uring"`, "restart")
 	b.refuses(with(config, object{"listeners": []object{listeners[0], with(listeners[1], object{"protocol": "http", "pool": "web"})}}), 409,
 		b.listeners["db"], "protocol", "restart")
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/go-multierror"
 
@@ -35,9 +36,10 @@ func (s *Supervisor) prepare(ctx context.Context, c *config.Config, was *running
 	r := &running{config: c, log: s.log, io: was.io, loops: was.loops, logs: make(map[string]*accesslog.Log)}
 	var problems *multierror.Error
 	problems = multierror.Append(problems, r.preparePools(ctx, s, was)...)
-	patience := givenBackIn
-	if was.config == nil {
-		patience = 0 // at start nobody gives anything back
+	patience := time.Duration(0) // at start nobody gives anything back
+	if was.config != nil {
+		patience = givenBackIn
+		problems = multierror.Append(problems, checkState(was.config, c))
 	}
 	free, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()

@@ -47,9 +47,6 @@ func (s *Supervisor) Reload(ctx context.Context, dryRun bool) (changes []string,
 		return nil, admin.Invalid("%v", err)
 	}
 	was := s.current.Load()
-	if err := checkState(was.config, c); err != nil {
-		return nil, admin.Conflict("%v", err)
-	}
 	next, err := s.prepare(ctx, c, was)
 	if err != nil {
 		return nil, admin.Conflict("%v", err)
