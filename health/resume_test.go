@@ -9,19 +9,16 @@ import (
 	"fulcrum/pool"
 )
 
-// goOn stops the pool's checker and has another one take its place, as a reload does.
-func (w *world) goOn(o Options) {
+// goOn stops the pool's checker and has another one take its place, as a reload does,
+// and waits until that has checked a server.
+func (w *world) goOn(o Options, s *pool.Server) {
+	w.t.Helper()
 	w.Checker.Stop()
+	before := s.Health().At
 	o.Logger = slog.New(w.log)
 	w.Checker = New(w.Pool, o)
 	w.t.Cleanup(w.Checker.Stop)
 	w.Reconcile()
-}
-
-// recheck waits until a server was checked again.
-func (w *world) recheck(s *pool.Server) {
-	w.t.Helper()
-	before := s.Health().At
 	eventually(w.t, "checked again", func() bool { return s.Health().At.After(before) })
 }
 
@@ -38,8 +35,7 @@ func TestAnotherCheckerGoesOn(t *testing.T) {
 	eventually(t, "healthy", func() bool { return s.Health().Healthy })
 	since := s.Health().Since
 	w.log.take()
-	w.goOn(lazy(""))
-	w.recheck(s)
+	w.goOn(lazy(""), s)
 	if h := s.Health(); !h.Healthy || h.Since != since || len(w.log.take()) > 0 {
 		t.Errorf("after another pass: %+v, want it healthy since %v", h, since)
 	}
@@ -48,20 +44,18 @@ func TestAnotherCheckerGoesOn(t *testing.T) {
 	told := make(chan *pool.Server, 10)
 	o := lazy("") // each of these checkers checks once; it takes three failures
 	o.Fall, o.OnUnhealthy = 2, func(s *pool.Server) { told <- s }
-	w.goOn(o)
-	w.recheck(s)
+	w.goOn(o, s)
 	if h := s.Health(); !h.Healthy || h.Passed || h.Since != since {
 		t.Errorf("after one failure: %+v", h)
 	}
 	o = eager("")
 	o.OnUnhealthy = func(s *pool.Server) { told <- s }
-	w.goOn(o)
+	w.goOn(o, s)
 	if got := <-told; got != s || s.Health().Healthy || !s.Health().Since.After(since) {
 		t.Errorf("after three failures: %+v", s.Health())
 	}
 	since = s.Health().Since
-	w.goOn(eager(""))
-	w.recheck(s)
+	w.goOn(eager(""), s)
 	if h := s.Health(); h.Healthy || h.Since != since || len(told) > 0 {
 		t.Errorf("not healthy, and checked by another: %+v", h)
 	}
@@ -76,13 +70,13 @@ func TestChecksAreSwitchedOffAndOn(t *testing.T) {
 	if s.Health().Healthy {
 		t.Fatal("healthy, though nobody listens")
 	}
-	w.goOn(Options{Off: true})
+	w.goOn(Options{Off: true}, s)
 	if h := s.Health(); !h.Healthy || h.Reason != "checks are off" || w.watched.Running() != 0 {
 		t.Errorf("switched off: %+v, %d goroutines", h, w.watched.Running())
 	}
 	o := lazy("")
 	o.Fall = 1
-	w.goOn(o)
+	w.goOn(o, s)
 	eventually(t, "not healthy", func() bool { return !s.Health().Healthy })
 	if _, err := w.Acquire(nil); err != pool.ErrNoneReady {
 		t.Errorf("acquire: %v", err)
@@ -102,7 +96,7 @@ func TestAStoppedCheckSaysNothing(t *testing.T) {
 	s := w.upload(address)
 	<-asked
 	stopped := time.Now()
-	w.goOn(Options{Off: true})
+	w.goOn(Options{Off: true}, s)
 	if took := time.Since(stopped); took > patience/2 {
 		t.Errorf("a check under way held the stop up for %v", took)
 	}
