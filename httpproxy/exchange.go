@@ -145,10 +145,12 @@ func (c *client) granted(w *pool.Waiter, lease pool.Lease, err error) {
 	c.proceed()
 }
 
-// giveUp ends a wait that was too long.
+// giveUp ends a wait that was too long, unless a server is on its way.
 func (x *exchange) giveUp() {
-	x.leaveQueue()
-	x.fail(x.unavailable(x.why))
+	if x.to.Pool.Cancel(x.waiter) {
+		x.waiter = nil
+		x.fail(x.unavailable(x.why))
+	}
 }
 
 func (x *exchange) leaveQueue() {

@@ -86,3 +86,33 @@ func TestARequestTakesAPlaceThatIsLeft(t *testing.T) {
 	answer()
 	w.idle()
 }
+
+// A place that was given to a request in the moment in which its time is over is not
+// given up.
+func TestAPlaceInTheLastMoment(t *testing.T) {
+	t.Parallel()
+	p, err := pool.New("web", pool.Options{QueueLength: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := canned(t, "HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+	w := newWorld(t, func(o *Options) { o.Default.Pool, o.Default.QueueTimeout = p, time.Minute })
+	w.addSpec(pool.ServerSpec{Address: address, Resolved: mustAddr(address), MaxConnections: 1})
+	lease, err := p.Acquire(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := w.dial()
+	r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.eventually("it waits", func() bool { return p.Queued() == 1 })
+	w.each(func(w *worker) {
+		for c := w.clients; c != nil; c = c.next {
+			lease.Release(pool.Served)
+			c.x.giveUp()
+		}
+	})
+	if resp, body, err := r.response("GET"); err != nil || resp.StatusCode != 200 || body != "a" {
+		t.Errorf("got %v %q, error %v", resp, body, err)
+	}
+	w.idle()
+}
