@@ -30,7 +30,7 @@ func TestOnUnhealthy(t *testing.T) {
 			    {"name": "one", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all"},
 			    {"name": "two", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all"}],
 			  "pools": [{"name": "all", "algorithm": "round_robin", "servers": [%s], "on_unhealthy": %q,
-			             "health": {"interval": "10ms", "fall": 1}}]}`, quoted(a, b), says)
+			             "health": {"interval": "1s", "fall": 1}}]}`, quoted(a, b), says)
 			w.ready(a, b)
 			on := map[string][]*talk{}
 			for i, listener := range []string{"one", "two"} {

@@ -261,7 +261,7 @@ func TestReloadRemovesAListener(t *testing.T) {
 	const closing = `{
 	  "listeners": [%s{"name": "stays", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all"}],
 	  "pools": [{"name": "all", "algorithm": "round_robin", "servers": [%s], "drain_timeout": "1m", "on_unhealthy": "close",
-	             "health": {"interval": "10ms", "fall": 1}}],
+	             "health": {"interval": "1s", "fall": 1}}],
 	  "shutdown_timeout": "1m"}`
 	const goes = `{"name": "goes", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all"},`
 	a, breakA := breakable(t, "a")
@@ -463,14 +463,14 @@ func TestAReloadOvertakesAnUpload(t *testing.T) {
 // Checks are switched off and on: off, every server is ready; on, what they find counts.
 func TestReloadSwitchesChecks(t *testing.T) {
 	a, down := echo(t, "a"), freeAddress(t)
-	w := start(t, oneTCP, quoted(a, down), `{"interval": "10ms", "fall": 1}`)
+	w := start(t, oneTCP, quoted(a, down), `{"interval": "1s", "fall": 1}`)
 	w.ready(a)
 	eventually(t, "checked", func() bool { return w.server(down).LastCheck != nil })
 	w.reload(oneTCP, quoted(a, down), "false")
 	if s := w.server(down); !s.Ready || s.LastCheck.Reason != "checks are off" {
 		t.Errorf("off: %+v, %+v", s, s.LastCheck)
 	}
-	w.reload(oneTCP, quoted(a, down), `{"interval": "10ms", "fall": 1}`)
+	w.reload(oneTCP, quoted(a, down), `{"interval": "1s", "fall": 1}`)
 	eventually(t, "not ready", func() bool { return !w.server(down).Ready })
 	if s := w.server(a); !s.Ready {
 		t.Errorf("on: %+v", s)
