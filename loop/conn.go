@@ -57,6 +57,7 @@ type Conn struct {
 	hangup     bool // an end, an error or urgent data is to be read, or it is a unix socket: a short read may leave something
 	broken     bool // the kernel said that an error is to be read
 	paused     bool // the handler wants no data
+	frozen     bool // it is told of none, whether it wants any or not
 	ended      bool // the end was read
 	endWanted  bool // CloseWrite was called; done once unsent is empty
 	retired    bool // given back by Recycle
@@ -88,6 +89,9 @@ func (c *Conn) SetHandler(h Handler) { c.handler = h }
 // Pause stops Data and Ended until Resume, so that the sender feels the
 // back-pressure. A reset may go unnoticed meanwhile.
 func (c *Conn) Pause() { c.paused = true }
+
+// still reports whether the handler is to be told of nothing that comes in.
+func (c *Conn) still() bool { return c.paused || c.frozen }
 
 // Resume ends a Pause, or begins reading at all.
 func (c *Conn) Resume() {
@@ -167,7 +171,7 @@ func (c *Conn) turn() {
 	if c.holdsReceived() {
 		c.proceed()
 	}
-	if c.readable && !c.paused && !c.ended && !c.connecting && !c.holdsReceived() {
+	if c.readable && !c.still() && !c.ended && !c.connecting && !c.holdsReceived() {
 		c.read()
 	}
 	if c.ended && c.broken && c.failure == 0 && c.fd >= 0 {
@@ -182,7 +186,7 @@ func (c *Conn) turn() {
 
 // read passes on what has come in, up to the budget of one turn.
 func (c *Conn) read() {
-	for budget := readBudget; budget > 0 && !c.paused && c.fd >= 0; {
+	for budget := readBudget; budget > 0 && !c.still() && c.fd >= 0; {
 		if c.bulk && c.splices() {
 			c.splice()
 			break
@@ -203,7 +207,7 @@ func (c *Conn) read() {
 			return
 		}
 	}
-	if c.fd >= 0 && c.readable && !c.paused {
+	if c.fd >= 0 && c.readable && !c.still() {
 		c.enqueue()
 	}
 }

@@ -101,6 +101,12 @@ func (e *epoll) unlisten(ln *Listener) {
 	e.closed(ln.fd, ln.slot, 0)
 }
 
+// release takes a connection out by name: its descriptor stays open.
+func (e *epoll) release(c *Conn) {
+	rawEpollControl(e.fd, unix.EPOLL_CTL_DEL, int(c.fd), &unix.EpollEvent{})
+	e.sources.remove(c.slot)
+}
+
 func (e *epoll) closed(fd int, slot int32, _ int8) {
 	e.sources.remove(slot)
 	rawClose(fd)

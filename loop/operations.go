@@ -129,7 +129,7 @@ func (c *Conn) starve() {
 func (c *Conn) came(buffer uint16, n int) {
 	u := c.loop.ring
 	much := c.tookMuch()
-	if !c.paused && c.stored.empty() && !much {
+	if !c.still() && c.stored.empty() && !much {
 		u.lend(c, buffer, n)
 		return
 	}
@@ -169,7 +169,7 @@ func (c *Conn) holdsReceived() bool {
 // proceed does what can be done now.
 func (c *Conn) proceed() {
 	u := c.loop.ring
-	for !c.stored.empty() && !c.paused && c.fd >= 0 {
+	for !c.stored.empty() && !c.still() && c.fd >= 0 {
 		if c.tookMuch() {
 			c.enqueue()
 			break
@@ -178,7 +178,7 @@ func (c *Conn) proceed() {
 		u.lend(c, buffer, n)
 	}
 	switch {
-	case c.paused && !c.ended || !c.stored.empty() || c.fd < 0:
+	case c.still() && !c.ended || !c.stored.empty() || c.fd < 0:
 	case c.receiveError != 0:
 		c.fail(unix.Errno(c.receiveError))
 	case c.endCame && !c.ended:
@@ -197,7 +197,7 @@ func (c *Conn) proceed() {
 // arm sees to it that what comes in is told.
 func (c *Conn) arm() {
 	switch {
-	case c.fd < 0 || c.receiving || c.direct || c.connecting:
+	case c.fd < 0 || c.receiving || c.direct || c.connecting || c.frozen:
 	case c.leaving:
 		if c.outgoing == nil || c.flight == nil {
 			c.becomeDirect()

@@ -35,6 +35,8 @@ type poller interface {
 	listen(ln *Listener) error
 	accept(ln *Listener)
 	unlisten(ln *Listener)
+	// release forgets a connection, whose descriptor stays open.
+	release(c *Conn)
 	// closed closes a descriptor and forgets its source.
 	closed(fd int, slot int32, inFlight int8)
 	close()

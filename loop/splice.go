@@ -57,7 +57,7 @@ func (c *Conn) splices() bool {
 // the budget of a turn is used up. The pipe goes back as soon as it is empty.
 func (c *Conn) splice() {
 	to, moved := c.spliceTo, 0
-	for moved < spliceBudget && !c.paused && c.fd >= 0 && to.hasEmptyPipe() {
+	for moved < spliceBudget && !c.still() && c.fd >= 0 && to.hasEmptyPipe() {
 		n, err := rawSplice(int(c.fd), to.pipe.w, int(min(pipeSize, c.spliceLeft)))
 		if n == 0 || err != nil {
 			c.bulk = moved >= bulkLeast

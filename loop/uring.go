@@ -177,6 +177,20 @@ func (u *uring) send(c *Conn) {
 	s.opFlags = unix.MSG_NOSIGNAL | unix.MSG_DONTWAIT
 }
 
+// release ends what is in flight on a connection, at once: the descriptor may soon
+// be another one.
+func (u *uring) release(c *Conn) {
+	if c.inFlight == 0 {
+		u.loop.sources.remove(c.slot)
+		return
+	}
+	u.busy++
+	s := u.submit(opCancel, -1, ignored, 0)
+	s.flags = flagSkipSuccess
+	s.address = uint64(polled)<<32 | uint64(uint32(c.slot))
+	u.enter(0, 0, true)
+}
+
 // closed closes a descriptor after ending what is in flight on it.
 func (u *uring) closed(fd int, slot int32, inFlight int8) {
 	if inFlight > 0 {

@@ -74,31 +74,37 @@ type Pair struct {
 // nothing else may use these from then on. sent is how many bytes of the client's
 // were sent on already; what the upstream has not taken of them by now goes first.
 func (p *Pair) Start(o *Options, owner Owner, sent int) {
-	client, upstream := p.Client, p.Upstream
-	*p = Pair{
-		Client:     client,
-		Upstream:   upstream,
-		options:    o,
-		owner:      owner,
-		lastMoved:  client.Loop().Now(),
-		toUpstream: int64(sent),
-	}
+	p.begin(o, owner)
+	p.toUpstream = int64(sent)
 	if sent > 0 {
 		o.Moved.ToUpstream.Add(int64(sent))
 	}
+	if o.Idle > 0 {
+		p.Client.SetTimer(o.Idle)
+	}
+	p.read()
+}
+
+// begin takes over the two connections.
+func (p *Pair) begin(o *Options, owner Owner) {
+	client, upstream := p.Client, p.Upstream
+	*p = Pair{Client: client, Upstream: upstream, options: o, owner: owner, lastMoved: client.Loop().Now()}
 	client.SetHandler(p)
 	upstream.SetHandler(p)
 	client.StopTimer()
 	upstream.StopTimer()
-	if o.Idle > 0 {
-		client.SetTimer(o.Idle)
-	}
 	client.SpliceTo(upstream)
 	upstream.SpliceTo(client)
-	if upstream.Unsent() == 0 {
-		client.Resume()
+}
+
+// read begins to read from each side whose bytes the other takes.
+func (p *Pair) read() {
+	if p.Upstream.Unsent() == 0 {
+		p.Client.Resume()
 	}
-	upstream.Resume()
+	if p.Client.Unsent() == 0 {
+		p.Upstream.Resume()
+	}
 }
 
 // Hurry has the pair heed the time limits of its Options as they are by now, should
@@ -198,12 +204,21 @@ func (p *Pair) Failed(c *loop.Conn, err error) {
 	}
 }
 
+// limit returns how long the pair may live without a byte, 0 if forever, and what
+// ends it then.
+func (p *Pair) limit() (time.Duration, Cause) {
+	if h := p.options.HalfClosed; h > 0 && (p.clientEnded || p.upstreamEnded) {
+		return h, HalfClosedIdle
+	}
+	return p.options.Idle, Idle
+}
+
 // Expired ends the pair if nothing has moved since the timer was set, and
 // otherwise waits for what is left: no timer is touched while bytes move.
 func (p *Pair) Expired(c *loop.Conn) {
-	limit, cause := p.options.Idle, Idle
-	if h := p.options.HalfClosed; h > 0 && (p.clientEnded || p.upstreamEnded) {
-		limit, cause = h, HalfClosedIdle
+	limit, cause := p.limit()
+	if limit == 0 {
+		return
 	}
 	last := max(p.lastMoved, p.Client.Progress(), p.Upstream.Progress())
 	if left := limit - (c.Loop().Now() - last); left > 0 {
