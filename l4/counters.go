@@ -12,6 +12,7 @@ import (
 // server of it, from when it was connected to.
 type Stats struct {
 	Accepted   int64         // connections; of a server: those relayed to it
+	Carried    int64         // those that came from other processes, less those that went on there
 	Active     int64         // of these, open now
 	Ends       [Causes]int64 // the others, by Cause
 	ToUpstream int64         // bytes from clients to servers; PROXY headers are not counted
@@ -51,6 +52,7 @@ type serverCounts struct {
 	relay     relay.Options
 	moved     relay.Bytes
 	connected atomic.Int64
+	carried   atomic.Int64 // as the worker's
 	ends      endCounts
 
 	connectTime, firstByte, duration stats.Histogram
@@ -61,22 +63,23 @@ type serverCounts struct {
 
 // addTo adds to a sum all but the connections, which a listener counts itself,
 // and returns their numbers.
-func (c *serverCounts) addTo(s *Stats) (connected, ended int64) {
-	connected = c.connected.Load() // before the ends, so that what is active is never overstated
+func (c *serverCounts) addTo(s *Stats) (connected, carried, ended int64) {
+	connected, carried = c.connected.Load(), c.carried.Load() // before the ends, so that what is active is never overstated
 	ended = c.ends.addTo(s)
 	s.ToUpstream += c.moved.ToUpstream.Load()
 	s.ToClient += c.moved.ToClient.Load()
 	s.ConnectTime.Add(&c.connectTime)
 	s.FirstByte.Add(&c.firstByte)
 	s.Duration.Add(&c.duration)
-	return connected, ended
+	return connected, carried, ended
 }
 
 // Stats returns the sums over all loops.
 func (l *Listener) Stats() Stats {
-	accepted := int64(0) // before the ends, so that what is active is never overstated
+	var accepted, carried int64 // before the ends, so that what is active is never overstated
 	for _, w := range l.workers {
 		accepted += w.accepted.Load()
+		carried += w.carried.Load()
 	}
 	sum, servers := l.known()
 	ended := int64(0)
@@ -84,13 +87,15 @@ func (l *Listener) Stats() Stats {
 		ended += n
 	}
 	for _, c := range servers {
-		_, n := c.addTo(&sum)
+		_, _, n := c.addTo(&sum)
 		ended += n
 	}
 	for _, w := range l.workers {
 		ended += w.ends.addTo(&sum)
 	}
-	sum.Accepted, sum.Active = accepted, max(accepted-ended, 0)
+	sum.Accepted += accepted
+	sum.Carried += carried
+	sum.Active = max(sum.Accepted+sum.Carried-ended, 0)
 	return sum
 }
 
@@ -125,9 +130,10 @@ func (l *Listener) AddServerStats(server *pool.Server, sum *Stats) {
 	}
 	l.mu.Unlock()
 	for _, c := range all {
-		connected, ended := c.addTo(sum)
+		connected, carried, ended := c.addTo(sum)
 		sum.Accepted += connected
-		sum.Active += max(connected-ended, 0)
+		sum.Carried += carried
+		sum.Active += max(connected+carried-ended, 0)
 	}
 }
 

@@ -25,6 +25,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fulcrum/accesslog"
@@ -40,6 +41,12 @@ type Options struct {
 	Name    string
 	Address net.Addr // a *net.TCPAddr, without an IP for every address of the machine, or a *net.UnixAddr
 	Loops   []*loop.Loop
+
+	// Sockets listen on Address already, opened by another process; they stay the
+	// caller's. None: New opens some. They are Borrowed if that process keeps them, to
+	// serve who comes when this one is gone: Stop leaves them to it then.
+	Sockets  []int
+	Borrowed bool
 
 	// Default is where clients go that no route is for; nil: they are refused.
 	Default *Upstream
@@ -81,11 +88,14 @@ type Upstream struct {
 // A Listener accepts tcp connections and relays them to the servers of a pool.
 // Its methods may be called from any goroutine.
 type Listener struct {
-	address net.Addr
-	sockets []int // one for each worker; theirs from Start on
-	workers []*worker
-	gate    *limit.Gate
-	clients *limit.Clients
+	address   net.Addr
+	sockets   []int // one for each worker; theirs from Start on
+	inherited bool  // other processes may have the sockets open too,
+	borrowed  bool  // and one of them keeps them
+	workers   []*worker
+	gate      *limit.Gate
+	clients   *limit.Clients
+	turn      atomic.Uint64 // which worker is the next to take a connection in
 
 	mu      sync.Mutex // guards retired, and the workers' servers against all but their loops
 	retired Stats      // of servers that are forgotten
@@ -103,12 +113,12 @@ func newPlan(o Options) *plan { return &plan{o, newRoutes(&o)} }
 // New binds the listener's address. Connections queue in the kernel until Start.
 // A listener that is not started must be closed by Abandon.
 func New(o Options) (*Listener, error) {
-	sockets, address, err := loop.Bind(o.Address, len(o.Loops), o.Socket)
+	sockets, address, err := o.listen()
 	if err != nil {
 		return nil, err
 	}
 	l := &Listener{
-		address: address, sockets: sockets,
+		address: address, sockets: sockets, inherited: len(o.Sockets) > 0, borrowed: o.Borrowed,
 		gate: limit.NewGate(o.MaxConnections), clients: limit.NewClients(o.MaxPerClient),
 	}
 	p := newPlan(o)
@@ -118,10 +128,17 @@ func New(o Options) (*Listener, error) {
 	return l, nil
 }
 
+func (o *Options) listen() (sockets []int, bound net.Addr, err error) {
+	if len(o.Sockets) > 0 {
+		return loop.Inherit(o.Sockets, len(o.Loops), o.Socket)
+	}
+	return loop.Bind(o.Address, len(o.Loops), o.Socket)
+}
+
 // Update has the listener do as these options say, soon: connections accepted from
 // then on altogether, those that have not been given to an upstream yet as far as they
 // are not past it, the others as far as IdleTimeout, HalfClosedTimeout, AccessLog and
-// Logger are concerned. Address and Loops cannot change. It is not called after Stop.
+// Logger are concerned. What it listens on and its loops cannot change. It is not called after Stop.
 func (l *Listener) Update(o Options) {
 	l.gate.Limit(o.MaxConnections)
 	l.clients.Limit(o.MaxPerClient)
@@ -135,7 +152,13 @@ func (l *Listener) Update(o Options) {
 func (l *Listener) Address() net.Addr { return l.address }
 
 // Abandon closes the sockets of a listener that was never started.
-func (l *Listener) Abandon() { loop.Abandon(l.sockets) }
+func (l *Listener) Abandon() {
+	if l.inherited {
+		loop.Disown(l.sockets)
+		return
+	}
+	loop.Abandon(l.sockets)
+}
 
 // Start begins to accept.
 func (l *Listener) Start() {

@@ -31,6 +31,7 @@ type session struct {
 	firstByte   micros // known if the server has sent anything
 	stage       stage
 	limited     bool // counts in the listener's clients
+	leaving     bool // is to go on in another process
 	over        bool
 
 	next, prev *session
@@ -301,16 +302,24 @@ func (s *session) end(cause Cause, why error) {
 	s.worker.recycle(s)
 }
 
-// settle counts the end and gives back what the session was counted on.
+// settle counts the end.
 func (s *session) settle(cause Cause) {
 	w := s.worker
 	if c := s.counts; c != nil {
 		c.duration.Observe(w.loop.Now() - s.began)
 		c.ends[cause].Add(1)
-		c.open--
-		w.retire(s.lease.Server(), c)
 	} else {
 		w.ends[cause].Add(1)
+	}
+	s.giveBack()
+}
+
+// giveBack gives back what the session was counted on.
+func (s *session) giveBack() {
+	w := s.worker
+	if c := s.counts; c != nil {
+		c.open--
+		w.retire(s.lease.Server(), c)
 	}
 	s.lease.Release(pool.Served)
 	if s.limited {

@@ -23,10 +23,12 @@ type worker struct {
 	sessions *session       // the newest; they are linked
 	spare    []*session     // over, to be used again
 	scratch  []byte         // for what is put together and used up at once
-	finished chan struct{}  // closed when the socket and all sessions are
-	warnedAt time.Duration  // when exhausted last said so, in the loop's time
+	stopping bool
+	finished chan struct{} // closed when the socket and all sessions are, after stopping was set
+	warnedAt time.Duration // when exhausted last said so, in the loop's time
 
 	accepted atomic.Int64
+	carried  atomic.Int64                   // taken from other processes, less those given to them
 	ends     endCounts                      // of sessions that were not relayed
 	servers  map[*pool.Server]*serverCounts // the loop reads; it writes, and others read, under parent.mu
 }
@@ -108,12 +110,26 @@ func (w *worker) Stopped(*loop.Listener) {
 	w.finish()
 }
 
+// drain stops accepting; the worker finishes with its last session.
 func (w *worker) drain() {
-	if w.port != nil {
-		w.port.Drain()
-	} else {
+	w.stopping = true
+	switch {
+	case w.port == nil:
 		w.finish()
+	case w.parent.borrowed:
+		w.leave()
+	default:
+		w.port.Drain()
 	}
+}
+
+// leave stops accepting, and leaves who comes to others that have the socket too.
+func (w *worker) leave() {
+	if w.port != nil {
+		w.port.Leave()
+		w.port = nil
+	}
+	w.finish()
 }
 
 // stopNow ends what a drain has left.
@@ -202,7 +218,7 @@ func (w *worker) debugs() bool {
 
 // finish says so when a drain has come to its end.
 func (w *worker) finish() {
-	if w.port != nil || w.sessions != nil {
+	if !w.stopping || w.port != nil || w.sessions != nil {
 		return
 	}
 	select {

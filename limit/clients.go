@@ -57,6 +57,15 @@ func (c *Clients) Enter(a netip.Addr) bool {
 	return true
 }
 
+// Count counts one more of a client's whether or not it may have as many: it is there
+// already. Leave takes it back.
+func (c *Clients) Count(a netip.Addr) {
+	client, shard := c.find(a)
+	shard.mu.Lock()
+	defer shard.mu.Unlock()
+	shard.open[client]++
+}
+
 // Leave counts one less, of an address that Enter was given.
 func (c *Clients) Leave(a netip.Addr) {
 	client, shard := c.find(a)

@@ -100,6 +100,10 @@ func (g *Gate) setWaiting(w Waiter, waits bool) {
 	g.waits.Store(int64(len(g.waiting)))
 }
 
+// Count takes a place whether or not one is free, for a connection that there is
+// already.
+func (g *Gate) Count() { g.open.Add(1) }
+
 // Leave gives a place back.
 func (g *Gate) Leave() {
 	g.open.Add(-1)

@@ -163,6 +163,14 @@ func leaseOn(s *Server, tried *Tried) Lease {
 	return Lease{server: s}
 }
 
+// Continue counts on the server what is in flight on it already, begun by another
+// process, whether or not the server is ready or full. It was not chosen here, and is
+// not counted as if it were.
+func (s *Server) Continue() Lease {
+	s.active.Add(1)
+	return Lease{server: s}
+}
+
 // Server returns the server chosen, nil once released.
 func (l *Lease) Server() *Server { return l.server }
 

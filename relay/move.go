@@ -19,8 +19,14 @@ type State struct {
 
 	// What the other process is to send on first: of each side's bytes some that are
 	// counted above, and then some that are not.
-	ForUpstream, ForClient             []byte `json:",omitempty"`
-	UncountedUpstream, UncountedClient []byte `json:",omitempty"`
+	// They may be long, and are told apart from the rest: see Parts.
+	ForUpstream, ForClient             []byte `json:"-"`
+	UncountedUpstream, UncountedClient []byte `json:"-"`
+}
+
+// Parts returns what of a State is not in its JSON, to be read or set.
+func (s *State) Parts() []*[]byte {
+	return []*[]byte{&s.ForUpstream, &s.UncountedUpstream, &s.ForClient, &s.UncountedClient}
 }
 
 // Freeze stops both directions, so that the pair can be detached once it is Frozen.

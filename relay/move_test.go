@@ -19,6 +19,7 @@ func (w *world) move(to *loop.Loop) bool {
 	w.do(w.pair.Freeze)
 	var client, upstream int
 	var text []byte
+	var gone State
 	for frozen := false; !frozen; {
 		if w.told.Load() > 0 {
 			return false
@@ -30,6 +31,7 @@ func (w *world) move(to *loop.Loop) bool {
 			var s State
 			var err error
 			if client, upstream, s, err = w.pair.Detach(); err == nil {
+				gone = s
 				text, err = json.Marshal(s)
 			}
 			if err != nil {
@@ -42,6 +44,9 @@ func (w *world) move(to *loop.Loop) bool {
 		var s State
 		if err := json.Unmarshal(text, &s); err != nil {
 			w.t.Error(err)
+		}
+		for i, part := range s.Parts() {
+			*part = *gone.Parts()[i]
 		}
 		var err, errToo error
 		w.pair.Client, err = to.Attach(client, &dialling{})

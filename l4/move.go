@@ -1,0 +1,240 @@
+package l4
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"fulcrum/loop"
+	"fulcrum/relay"
+)
+
+// Sockets returns the listening sockets, for another process. The caller closes them.
+func (l *Listener) Sockets() (sockets []int, err error) {
+	for _, w := range l.workers {
+		fd := -1
+		err := errStopped
+		w.call(func() {
+			if w.port != nil {
+				fd, err = w.port.Duplicate()
+			}
+		})
+		if err != nil {
+			loop.Disown(sockets)
+			return nil, err
+		}
+		sockets = append(sockets, fd)
+	}
+	return sockets, nil
+}
+
+// Leave stops accepting for good, and leaves who comes from then on to the process that
+// has got the Sockets. Those that are open go on. Stop follows.
+func (l *Listener) Leave() {
+	for _, w := range l.workers {
+		w.call(w.leave)
+	}
+}
+
+// errStopped is what becomes of what is asked of a loop, or a listener, that is no more.
+var errStopped = errors.New("the listener has stopped")
+
+// freezeFor is how long connections may take to come to rest, on a loop that has much to
+// do, before they go on here,
+// to be tried again later.
+const freezeFor = 2 * time.Second
+
+// freezePoll is how often it is looked whether they have.
+const freezePoll = time.Millisecond
+
+// A Connection is one that leaves a listener to go on at another, in another process:
+// its two sockets, which are its holder's, and all else there is to know of it.
+type Connection struct {
+	Client   int `json:"-"`
+	Upstream int `json:"-"`
+
+	Pool        string         `json:"pool"`
+	Server      string         `json:"server"`
+	Address     netip.AddrPort `json:"address,omitzero"`     // of the client, if anybody asked
+	Destination netip.AddrPort `json:"destination,omitzero"` // what it connected to, likewise
+	Name        string         `json:"sni,omitempty"`        // that it asked for
+
+	Age         time.Duration `json:"age"`          // since it was accepted
+	Relayed     time.Duration `json:"relayed"`      // since its server was connected
+	ConnectTime time.Duration `json:"connect_time"` // how long that took
+	FirstByte   time.Duration `json:"first_byte"`   // from then to the server's first byte
+
+	Relay relay.State `json:"relay"`
+}
+
+// Give takes up to so many of the relayed connections off the listener, which no longer
+// counts them. Those that do not come to rest within a moment go on, for another call.
+// It is not called by two goroutines at a time, nor after the loops have stopped.
+func (l *Listener) Give(most int) (given []Connection) {
+	for _, w := range l.workers {
+		if room := most - len(given); room > 0 {
+			given = append(given, w.give(room)...)
+		}
+	}
+	return given
+}
+
+// give is called from outside the loop.
+func (w *worker) give(most int) (given []Connection) {
+	tick := time.NewTicker(freezePoll)
+	defer tick.Stop()
+	until := time.Now().Add(freezeFor)
+	w.call(func() { w.freeze(most) })
+	for left := 1; left > 0; <-tick.C {
+		late := time.Now().After(until)
+		w.call(func() {
+			var more []Connection
+			more, left = w.take(late)
+			given = append(given, more...)
+		})
+	}
+	return given
+}
+
+// call has f run on the loop, and waits for that.
+func (w *worker) call(f func()) {
+	done := make(chan struct{})
+	if w.loop.Post(func() { defer close(done); f() }) {
+		<-done
+	}
+}
+
+func (w *worker) freeze(most int) {
+	w.each(func(s *session) {
+		if s.stage == relaying && most > 0 {
+			most--
+			s.leaving = true
+			s.pair.Freeze()
+		}
+	})
+}
+
+// take returns those of the frozen sessions that have come to rest. When it is late
+// the others go on, else left says how many there are.
+func (w *worker) take(late bool) (taken []Connection, left int) {
+	w.each(func(s *session) {
+		switch {
+		case !s.leaving:
+		case s.pair.Frozen():
+			if c, err := s.leave(); err == nil {
+				taken = append(taken, c)
+			}
+		case late:
+			s.leaving = false
+			s.pair.Thaw()
+		default:
+			left++
+		}
+	})
+	return taken, left
+}
+
+// leave ends the session here, with both sockets open.
+func (s *session) leave() (c Connection, err error) {
+	w, now := s.worker, s.worker.loop.Now()
+	c = Connection{
+		Pool:        s.to.Pool.Name(),
+		Server:      s.lease.Server().Address(),
+		Age:         now - s.began,
+		Relayed:     now - s.since,
+		ConnectTime: s.connectTime.duration(),
+		FirstByte:   s.firstByte.duration(),
+	}
+	if d := s.details; d != nil {
+		c.Address, c.Destination, c.Name = d.client, d.destination, d.name
+	}
+	c.Client, c.Upstream, c.Relay, err = s.pair.Detach()
+	if err != nil {
+		s.end(InternalError, err)
+		return c, err
+	}
+	s.over = true
+	w.carried.Add(-1)
+	s.counts.carried.Add(-1)
+	s.giveBack()
+	w.remove(s)
+	w.recycle(s)
+	return c, nil
+}
+
+// Take goes on with a connection that another listener gave, on one of the loops and
+// counted beyond any limit. After an error, which says what is unknown here, its
+// sockets are still the caller's.
+func (l *Listener) Take(c *Connection) (err error) {
+	w := l.workers[l.turn.Add(1)%uint64(len(l.workers))]
+	err = errStopped
+	w.call(func() { err = w.takeIn(c) })
+	return err
+}
+
+func (w *worker) takeIn(c *Connection) error {
+	to := w.plan.upstream(c.Pool)
+	if to == nil {
+		return fmt.Errorf("the listener does not feed pool %q", c.Pool)
+	}
+	server := to.Pool.Find(c.Server)
+	if server == nil {
+		return fmt.Errorf("pool %q has no server %q", c.Pool, c.Server)
+	}
+	client, err := w.loop.Attach(c.Client, nil)
+	if err != nil {
+		return err
+	}
+	now := w.loop.Now()
+	s := w.newSession()
+	s.worker, s.plan, s.to, s.stage = w, w.plan, to, relaying
+	s.began, s.since = now-c.Age, now-c.Relayed
+	s.connectTime, s.firstByte = microsOf(c.ConnectTime), microsOf(c.FirstByte)
+	s.pair.Client = client
+	s.lease = server.Continue()
+	s.counts = w.countsOf(server)
+	s.counts.open++
+	s.counts.carried.Add(1)
+	w.carried.Add(1)
+	w.parent.gate.Count()
+	w.add(s)
+	s.remember(c)
+	client.SetHandler(s)
+	if s.pair.Upstream, err = w.loop.Attach(c.Upstream, s); err != nil {
+		s.end(InternalError, err)
+		return nil
+	}
+	s.pair.Continue(&s.counts.relay, s, &c.Relay)
+	return nil
+}
+
+// remember keeps what is known of a client that came from elsewhere, as far as
+// somebody asks for it here.
+func (s *session) remember(c *Connection) {
+	if !s.worker.identifies() {
+		return
+	}
+	d := s.detail()
+	d.client, d.destination, d.name = c.Address, c.Destination, c.Name
+	if !d.client.IsValid() {
+		d.client = s.pair.Client.RemoteAddr()
+	}
+	if s.plan.MaxPerClient > 0 && d.client.IsValid() {
+		s.limited = true
+		s.worker.parent.clients.Count(d.client.Addr())
+	}
+}
+
+// upstream returns the one that leads to a pool, nil if there is none.
+func (p *plan) upstream(pool string) *Upstream {
+	if p.Default != nil && p.Default.Pool.Name() == pool {
+		return p.Default
+	}
+	for _, r := range p.Routes {
+		if r.Upstream != nil && r.Pool.Name() == pool {
+			return r.Upstream
+		}
+	}
+	return nil
+}
