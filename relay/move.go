@@ -73,6 +73,11 @@ func (p *Pair) Detach() (client, upstream int, s State, err error) {
 // Continue goes on with a pair that was detached, of which Client and Upstream are set
 // to its sockets, attached to one loop. It stands for Start, but may call Answered.
 func (p *Pair) Continue(o *Options, owner Owner, s *State) {
+	if o.Inspected {
+		inspector := owner.(Inspector)
+		inspector.Passing(p, p.Client, s.UncountedUpstream)
+		inspector.Passing(p, p.Upstream, s.UncountedClient)
+	}
 	p.Upstream.Send(s.ForUpstream)
 	p.Upstream.Send(s.UncountedUpstream)
 	p.Client.Send(s.ForClient)

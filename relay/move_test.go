@@ -55,7 +55,7 @@ func (w *world) move(to *loop.Loop) bool {
 			w.t.Error(err, errToo)
 			return
 		}
-		w.pair.Continue(&w.options, w, &s)
+		w.pair.Continue(&w.options, w.owner, &s)
 	})
 	return true
 }

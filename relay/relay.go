@@ -44,6 +44,7 @@ type Options struct {
 	Idle       time.Duration // how long a pair may live without a byte either way; 0: forever
 	HalfClosed time.Duration // the same, from when one direction has ended; 0: as Idle
 	Moved      *Bytes        // added to as bytes are moved
+	Inspected  bool          // the owner of each pair is an Inspector, and nothing is spliced
 }
 
 // An Owner is told, on the loop, what becomes of its pair, and not from within
@@ -54,6 +55,15 @@ type Owner interface {
 	Answered(p *Pair)
 	// Relayed: the pair is over and both sockets are closed.
 	Relayed(p *Pair, cause Cause)
+}
+
+// An Inspector is an Owner that is shown what passes.
+type Inspector interface {
+	Owner
+	// Passing: these bytes have come from one of the pair's connections and go to the
+	// other next. They are on loan, and not to be changed. The pair must not be closed
+	// from there.
+	Passing(p *Pair, from *loop.Conn, b []byte)
 }
 
 // A Pair is a client and an upstream connection, each sent what the other sends.
@@ -93,8 +103,10 @@ func (p *Pair) begin(o *Options, owner Owner) {
 	upstream.SetHandler(p)
 	client.StopTimer()
 	upstream.StopTimer()
-	client.SpliceTo(upstream)
-	upstream.SpliceTo(client)
+	if !o.Inspected {
+		client.SpliceTo(upstream)
+		upstream.SpliceTo(client)
+	}
 }
 
 // read begins to read from each side whose bytes the other takes.
@@ -126,10 +138,29 @@ func (p *Pair) Close() {
 	p.Upstream.Close()
 }
 
+// Leave ends a pair of which neither direction has ended, without telling its owner:
+// the connections, which stay open and behind what was sent on them, are another
+// handler's from then on, and read. It reports whether it did; else the pair goes on.
+func (p *Pair) Leave(next loop.Handler) bool {
+	if p.clientEnded || p.upstreamEnded {
+		return false
+	}
+	for _, c := range [...]*loop.Conn{p.Client, p.Upstream} {
+		c.StopTimer()
+		c.SpliceAtMost(nil, 0)
+		c.SetHandler(next)
+		c.Resume()
+	}
+	return true
+}
+
 // Data passes on what one side sent, and holds that side back until the other
 // has taken it.
 func (p *Pair) Data(c *loop.Conn, b []byte) {
 	to := p.count(c, len(b))
+	if p.options.Inspected {
+		p.owner.(Inspector).Passing(p, c, b)
+	}
 	to.Send(b)
 	p.passedOn(c, to)
 }

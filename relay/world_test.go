@@ -32,6 +32,7 @@ type world struct {
 	causes           chan Cause
 	told, answered   atomic.Int32
 	options          Options
+	owner            Owner // the world itself, or one that it is a part of
 }
 
 func (w *world) Relayed(p *Pair, cause Cause) {
@@ -57,7 +58,7 @@ func prepare(t testing.TB, idle time.Duration) (w *world, open func()) {
 		t.Fatal(err)
 	}
 	w = &world{t: t, loop: l, causes: make(chan Cause, 10)}
-	w.options = Options{Idle: idle, Moved: &w.moved}
+	w.options, w.owner = Options{Idle: idle, Moved: &w.moved}, w
 	t.Cleanup(func() {
 		l.Stop()
 		if n := w.told.Load(); n > 1 {
@@ -67,7 +68,7 @@ func prepare(t testing.TB, idle time.Duration) (w *world, open func()) {
 	a, client := w.connect()
 	b, upstream := w.connect()
 	w.client, w.upstream = client, upstream
-	return w, func() { w.do(func() { w.pair.Client, w.pair.Upstream = a, b; w.pair.Start(&w.options, w, 0) }) }
+	return w, func() { w.do(func() { w.pair.Client, w.pair.Upstream = a, b; w.pair.Start(&w.options, w.owner, 0) }) }
 }
 
 func start(t testing.TB, idle time.Duration) *world {
