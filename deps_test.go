@@ -11,8 +11,8 @@ import (
 // each may import of this module, its tests included. docs/architecture.md
 // explains it.
 var mayImport = map[string][]string{
-	"fulcrum":                 {"supervisor", "config", "systemd", "demo", "admin", "admin/client", "certtest"},
-	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "state", "certtest"},
+	"fulcrum":                 {"supervisor", "config", "handover", "systemd", "demo", "admin", "admin/client", "certtest"},
+	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "state", "handover", "certtest"},
 	"fulcrum/l4":              {"relay", "loop", "pool", "limit", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":       {"relay", "loop", "pool", "limit", "proxyproto", "stats", "accesslog", "httpproxy/route"},
 	"fulcrum/relay":           {"loop"},
@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"fulcrum/l4/clienthello":  {},
 	"fulcrum/httpproxy/route": {},
 	"fulcrum/state":           {},
+	"fulcrum/handover":        {},
 	"fulcrum/stats":           {},
 	"fulcrum/accesslog":       {},
 	"fulcrum/resolve":         {"pool", "watch"},
