@@ -137,7 +137,7 @@ func (w *worker) take(late bool) (taken []Connection, left int) {
 
 // leave ends the session here, with both sockets open.
 func (s *session) leave() (c Connection, err error) {
-	w, now := s.worker, s.worker.loop.Now()
+	now := s.worker.loop.Now()
 	c = Connection{
 		Pool:        s.to.Pool.Name(),
 		Server:      s.lease.Server().Address(),
@@ -155,43 +155,60 @@ func (s *session) leave() (c Connection, err error) {
 		return c, err
 	}
 	s.over = true
+	s.depart()
+	return c, nil
+}
+
+// depart has the session no longer counted here.
+func (s *session) depart() {
+	w := s.worker
 	w.carried.Add(-1)
 	s.counts.carried.Add(-1)
 	s.giveBack()
 	w.remove(s)
 	w.recycle(s)
-	return c, nil
 }
 
-// Take goes on with a connection that another listener gave, on one of the loops and
-// counted beyond any limit. After an error, which says what is unknown here, its
-// sockets are still the caller's.
-func (l *Listener) Take(c *Connection) (err error) {
+// An Arrival is a connection that has come from another listener and is about to go on.
+// Either Begin or Abandon follows.
+type Arrival struct {
+	session    *session
+	connection *Connection
+}
+
+// Take makes ready to go on with a connection that another listener gave, on one of the
+// loops and counted beyond any limit. Its sockets are the listener's then. After an
+// error, which says what is unknown here, they are still the caller's.
+func (l *Listener) Take(c *Connection) (a *Arrival, err error) {
 	w := l.workers[l.turn.Add(1)%uint64(len(l.workers))]
 	err = errStopped
-	w.call(func() { err = w.takeIn(c) })
-	return err
+	w.call(func() { a, err = w.takeIn(c) })
+	return a, err
 }
 
-func (w *worker) takeIn(c *Connection) error {
+func (w *worker) takeIn(c *Connection) (*Arrival, error) {
 	to := w.plan.upstream(c.Pool)
 	if to == nil {
-		return fmt.Errorf("the listener does not feed pool %q", c.Pool)
+		return nil, fmt.Errorf("the listener does not feed pool %q", c.Pool)
 	}
 	server := to.Pool.Find(c.Server)
 	if server == nil {
-		return fmt.Errorf("pool %q has no server %q", c.Pool, c.Server)
-	}
-	client, err := w.loop.Attach(c.Client, nil)
-	if err != nil {
-		return err
+		return nil, fmt.Errorf("pool %q has no server %q", c.Pool, c.Server)
 	}
 	now := w.loop.Now()
 	s := w.newSession()
-	s.worker, s.plan, s.to, s.stage = w, w.plan, to, relaying
+	s.worker, s.plan, s.to, s.stage = w, w.plan, to, arriving
 	s.began, s.since = now-c.Age, now-c.Relayed
 	s.connectTime, s.firstByte = microsOf(c.ConnectTime), microsOf(c.FirstByte)
-	s.pair.Client = client
+	var err error
+	if s.pair.Client, err = w.loop.Attach(c.Client, s); err != nil {
+		return nil, err
+	}
+	if s.pair.Upstream, err = w.loop.Attach(c.Upstream, s); err != nil {
+		s.pair.Client.Freeze()
+		_, _, _, _ = s.pair.Client.Detach() // at once: nothing goes on on it
+		return nil, err
+	}
 	s.lease = server.Continue()
 	s.counts = w.countsOf(server)
 	s.counts.open++
@@ -200,13 +217,32 @@ func (w *worker) takeIn(c *Connection) error {
 	w.parent.gate.Count()
 	w.add(s)
 	s.remember(c)
-	client.SetHandler(s)
-	if s.pair.Upstream, err = w.loop.Attach(c.Upstream, s); err != nil {
-		s.end(InternalError, err)
-		return nil
-	}
-	s.pair.Continue(&s.counts.relay, s, &c.Relay)
-	return nil
+	return &Arrival{s, c}, nil
+}
+
+// Begin has the connection go on, unless it was closed by order since.
+func (a *Arrival) Begin() {
+	s := a.session
+	s.worker.call(func() {
+		if !s.over {
+			s.stage = relaying
+			s.pair.Continue(&s.counts.relay, s, &a.connection.Relay)
+		}
+	})
+}
+
+// Abandon closes the sockets, which are nobody's loss: who gave the connection still has
+// them, and goes on with it.
+func (a *Arrival) Abandon() {
+	s := a.session
+	s.worker.call(func() {
+		if !s.over {
+			s.over = true
+			s.pair.Client.Close()
+			s.pair.Upstream.Close()
+			s.depart()
+		}
+	})
 }
 
 // remember keeps what is known of a client that came from elsewhere, as far as

@@ -65,9 +65,11 @@ func (w *world) bequeath(to *world) (n int) {
 			for i, part := range taken.Relay.Parts() {
 				*part = *c.Relay.Parts()[i]
 			}
-			if err := to.Take(&taken); err != nil {
+			arrival, err := to.Take(&taken)
+			if err != nil {
 				w.t.Fatal(err)
 			}
+			arrival.Begin()
 		}
 	}
 }
@@ -218,12 +220,23 @@ func TestAnUnknownServerIsNotTaken(t *testing.T) {
 		t.Fatalf("%d given", len(given))
 	}
 	for _, wrong := range []Connection{{Pool: "nowhere", Server: given[0].Server}, {Pool: "db", Server: "127.0.0.1:1"}} {
-		if err := w.Take(&wrong); err == nil {
+		if _, err := w.Take(&wrong); err == nil {
 			t.Error("it is taken")
 		}
 	}
-	if err := w.Take(&given[0]); err != nil { // back
-		t.Fatal(err)
+	before := given[0]
+	before.Client, _ = unix.Dup(before.Client)
+	before.Upstream, _ = unix.Dup(before.Upstream)
+	for _, back := range []*Connection{&before, &given[0]} {
+		arrival, err := w.Take(back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if back == &before {
+			arrival.Abandon()
+		} else {
+			arrival.Begin()
+		}
 	}
 	c.wantEcho()
 	c.Close()

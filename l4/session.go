@@ -47,6 +47,7 @@ const (
 	awaitsPlace // on a server, all being full
 	connecting
 	relaying
+	arriving // from another process
 )
 
 // micros is a time in microseconds, or the longest that it can tell.

@@ -197,7 +197,7 @@ func (w *worker) recycle(s *session) {
 	if s.pair.Upstream != nil {
 		s.pair.Upstream.Recycle()
 	}
-	if len(w.spare) < spareSessions && (s.details == nil || !s.details.waited) {
+	if len(w.spare) < spareSessions && s.stage != arriving && (s.details == nil || !s.details.waited) {
 		w.spare = append(w.spare, s)
 	}
 }

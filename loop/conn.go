@@ -70,11 +70,18 @@ const connEvents = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLPR
 // Adopt makes a connection of a non-blocking connected socket, which from then
 // on belongs to the loop. It begins paused. On error the socket is closed.
 func (l *Loop) Adopt(fd int, h Handler) (*Conn, error) {
+	c, err := l.adopt(fd, h)
+	if err != nil {
+		rawClose(fd)
+	}
+	return c, err
+}
+
+func (l *Loop) adopt(fd int, h Handler) (*Conn, error) {
 	c := l.newConn()
 	*c = Conn{loop: l, handler: h, fd: int32(fd), paused: true}
 	c.timer.owner = c
 	if err := l.poller.adopt(c); err != nil {
-		rawClose(fd)
 		return nil, err
 	}
 	return c, nil

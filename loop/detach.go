@@ -67,9 +67,10 @@ func (c *Conn) Detach() (fd int, received, unsent []byte, err error) {
 	return fd, received, unsent, nil
 }
 
-// Attach makes a connection of a connected socket that was detached, as Adopt does.
+// Attach makes a connection of a connected socket that was detached. It begins paused.
+// On error the socket stays the caller's.
 func (l *Loop) Attach(fd int, h Handler) (*Conn, error) {
-	c, err := l.Adopt(fd, h)
+	c, err := l.adopt(fd, h)
 	if err != nil {
 		return nil, err
 	}
