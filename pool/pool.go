@@ -171,10 +171,10 @@ func (p *Pool) choose(now *snapshot, tried *Tried) (Lease, error) {
 	return leaseOn(server, tried), nil
 }
 
-// Upload adds a server, or updates the one that has the same address, ending its
-// draining and making it suspect. It reports whether the server is new; a new one
-// is not ready before SetHealth says so. Where an address leads is kept when the
-// spec does not say it.
+// Upload adds a server, or updates the one that has the same address, which stays
+// if it was to leave, and makes that suspect. It reports whether the server is new; a
+// new one is not ready before SetHealth says so. Where an address leads is kept when
+// the spec does not say it.
 func (p *Pool) Upload(spec ServerSpec) (server *Server, created bool) {
 	if spec.Weight == 0 {
 		spec.Weight = 1
@@ -193,7 +193,7 @@ func (p *Pool) Upload(spec ServerSpec) (server *Server, created bool) {
 		server.spec = spec
 		server.resolved.Store(&spec.Resolved)
 		server.sources.Store(&spec.Sources)
-		server.draining = false
+		server.leaving = false
 		return true
 	})
 	return server, created
@@ -206,25 +206,26 @@ func (p *Pool) Find(address string) *Server {
 	return p.findLocked(address)
 }
 
-// Drain keeps new work away from a server; what is in flight on it goes on.
-// It reports whether the server is one of the pool's.
+// Drain keeps new work away from a server that is to leave the pool; what is in
+// flight on it goes on. It reports whether the server is one of the pool's. One that
+// is to stay drains by its spec.
 func (p *Pool) Drain(server *Server) (known bool) {
 	p.change(func() bool {
 		if known = slices.Contains(p.servers, server); known {
-			server.draining = true
+			server.spec.Draining, server.leaving = true, true
 		}
 		return known
 	})
 	return known
 }
 
-// RemoveDrained takes a draining server out of the pool and reports whether
-// it did. A server that was uploaded again in the meantime stays. Leases on a
+// RemoveDrained takes a server out of the pool after Drain and reports whether it
+// did. A server that was uploaded again in the meantime stays. Leases on a
 // removed server stay valid and are still to be released.
 func (p *Pool) RemoveDrained(server *Server) (removed bool) {
 	p.change(func() bool {
 		i := slices.Index(p.servers, server)
-		if removed = i >= 0 && server.draining; removed {
+		if removed = i >= 0 && server.leaving; removed {
 			p.servers = slices.Delete(p.servers, i, i+1)
 			p.budget.removed += server.total.Load()
 		}
@@ -290,7 +291,7 @@ func (p *Pool) publishLocked() {
 	var ready []candidate
 	unchecked := false
 	for _, s := range p.servers {
-		unchecked = unchecked || !s.draining && !s.health.Checked()
+		unchecked = unchecked || !s.spec.Draining && !s.health.Checked()
 		if s.readyLocked() {
 			ready = append(ready, candidate{s, int64(s.spec.Weight), int64(s.spec.MaxConnections)})
 		}

@@ -149,6 +149,30 @@ func TestUploadRevivesADrainingServer(t *testing.T) {
 	})
 }
 
+// Who drains by what the operator says of it stays, however often that is said, and
+// gets no new work on the way from one spec to another.
+func TestAServerThatDrainsBySpecStays(t *testing.T) {
+	eachAlgorithm(t, func(t *testing.T, algorithm string) {
+		w := start(t, algorithm, 1)
+		a := w.Find("a")
+		w.acquire(2)
+		w.Upload(ServerSpec{Address: "a", Draining: true})
+		w.Upload(ServerSpec{Address: "a", Draining: true, Weight: 3})
+		now := a.Status()
+		same(t, "draining, leaving, ready", []bool{now.Draining, now.Leaving, now.Ready}, []bool{true, false, false})
+		same(t, "removed", w.RemoveDrained(a), false)
+		w.wantErr(nil, ErrNoneReady)
+		w.release("a")
+		w.Upload(ServerSpec{Address: "a", Weight: 3})
+		w.acquire(1) // without another check
+		w.want(2)
+		w.Drain(a)
+		now = a.Status()
+		same(t, "draining, leaving", []bool{now.Draining, now.Leaving}, []bool{true, true})
+		same(t, "removed", w.RemoveDrained(a), true)
+	})
+}
+
 func TestARemovedServerComesBackAsAnother(t *testing.T) {
 	w := start(t, LeastConnections, 1)
 	old := w.Find("a")

@@ -17,6 +17,7 @@ type ServerSpec struct {
 	Weight         int          // its share relative to the others; 0 means 1
 	MaxConnections int          // no more active than this; 0 means no limit
 	Sources        []netip.Addr // the addresses to connect from, in turn, that nobody changes; empty: the kernel's choice
+	Draining       bool         // it gets no new work, and finishes what is in flight
 }
 
 // A Server is one address in a pool. It is created by Pool.Upload and keeps
@@ -30,9 +31,9 @@ type Server struct {
 	sources  atomic.Pointer[[]netip.Addr]
 
 	// Guarded by the pool's mutex.
-	spec     ServerSpec
-	draining bool
-	health   Health
+	spec    ServerSpec
+	leaving bool // from Drain until it is removed or uploaded again
+	health  Health
 
 	_        cpu.CacheLinePad
 	active   atomic.Int64
@@ -60,7 +61,7 @@ func (h Health) Checked() bool { return !h.At.IsZero() }
 type Status struct {
 	ServerSpec
 	Health   Health
-	Draining bool
+	Leaving  bool // it drains to be removed
 	Ready    bool
 	Active   int64 // in flight now: connections (tcp) or requests (http)
 	Total    int64 // times chosen
@@ -108,6 +109,13 @@ func (s *Server) Health() Health {
 	return s.health
 }
 
+// Status returns a copy of what is known of the server.
+func (s *Server) Status() Status {
+	s.pool.mu.Lock()
+	defer s.pool.mu.Unlock()
+	return s.statusLocked()
+}
+
 // Suspect delivers a value after traffic failed to connect to the server, it was
 // uploaded again or its address leads elsewhere, so that it can be checked at
 // once. Several reasons in quick succession may deliver one. Package health is its only receiver.
@@ -120,13 +128,13 @@ func (s *Server) suspectNow() {
 	}
 }
 
-func (s *Server) readyLocked() bool { return s.health.Healthy && !s.draining }
+func (s *Server) readyLocked() bool { return s.health.Healthy && !s.spec.Draining }
 
 func (s *Server) statusLocked() Status {
 	return Status{
 		ServerSpec: s.spec,
 		Health:     s.health,
-		Draining:   s.draining,
+		Leaving:    s.leaving,
 		Ready:      s.readyLocked(),
 		Active:     s.active.Load(),
 		Total:      s.total.Load(),
