@@ -41,6 +41,7 @@ type Config struct {
 	Admin           *Admin        // nil: no admin listener
 	ShutdownTimeout time.Duration // how long work in flight may go on when stopping; 0 means DefaultShutdownTimeout
 	IO              string        // how the event loops wait, one of IOs; "" means DefaultIO
+	File            string        // the path that Load was given; "": it is not from a file
 	State           string        // the path of the state file, by Load DefaultState beside the file where that says nothing; "": none
 }
 
@@ -111,6 +112,7 @@ func parse(file string, data []byte) (*Config, error) {
 	if err := p.errorOrNil(); err != nil {
 		return nil, err
 	}
+	c.File = file
 	if file != "" && !at.member("state").given() {
 		c.State = stateBeside(file)
 	}

@@ -11,7 +11,8 @@ import (
 )
 
 // FuzzParse: nothing makes Parse panic. What it accepts is valid by the schema,
-// and complete: completing it again succeeds and changes nothing.
+// and complete: completing it again succeeds and changes nothing, and so does reading
+// what JSON says of it.
 func FuzzParse(f *testing.F) {
 	files, err := filepath.Glob("testdata/invalid-*.json")
 	if err != nil {
@@ -50,6 +51,7 @@ func FuzzParse(f *testing.F) {
 		if !reflect.DeepEqual(c, again) {
 			t.Fatalf("first  %+v\nsecond %+v", c, again)
 		}
+		wantSame(t, c)
 	})
 }
 

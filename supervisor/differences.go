@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"unicode"
 
 	"fulcrum/config"
 )
@@ -29,7 +28,7 @@ func differences(was, next *config.Config) (all []string) {
 	case was.Admin != nil:
 		compareMembers(say, "admin", *was.Admin, *next.Admin)
 	}
-	compareMembers(say, "config", *was, *next, "Listeners", "Pools", "Admin")
+	compareMembers(say, "config", *was, *next, "Listeners", "Pools", "Admin", "File")
 	return all
 }
 
@@ -51,7 +50,7 @@ func compareMembers[T any](say func(string, ...any), of string, was, next T, but
 		if slices.Contains(but, name) || reflect.DeepEqual(a.Interface(), b.Interface()) {
 			continue
 		}
-		what := memberName(name)
+		what := config.MemberName(name)
 		switch a.Kind() {
 		case reflect.String:
 			what += fmt.Sprintf(" from %q to %q", a, b)
@@ -63,20 +62,6 @@ func compareMembers[T any](say func(string, ...any), of string, was, next T, but
 	if len(changed) > 0 {
 		say("%s changed: %s", of, strings.Join(changed, ", "))
 	}
-}
-
-// memberName is what a config file calls a field: TCPUserTimeout is tcp_user_timeout.
-func memberName(field string) string {
-	var name strings.Builder
-	letters := []rune(field)
-	for i, r := range letters {
-		begins := unicode.IsUpper(r) && i > 0 && (unicode.IsLower(letters[i-1]) || i+1 < len(letters) && unicode.IsLower(letters[i+1]))
-		if begins {
-			name.WriteByte('_')
-		}
-		name.WriteRune(unicode.ToLower(r))
-	}
-	return name.String()
 }
 
 // compareNames tells those of a kind that were added or removed.
