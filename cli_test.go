@@ -134,7 +134,7 @@ func TestServers(t *testing.T) {
 		}
 	}
 	servers("list").ok("POOL", "LAST CHECK", "web", "127.0.0.1:1", "ready", "checks are off")
-	exactly(servers("upload", "http://127.0.0.1:2"), "http://127.0.0.1:2 added to pool web\n")
+	exactly(servers("upload", "http://127.0.0.1:2"), "127.0.0.1:2 added to pool web\n")
 	exactly(servers("upload", "--pool", "web", "--weight", "2", "--max-connections", "7", "127.0.0.1:2"), "127.0.0.1:2 updated in pool web\n")
 	servers("list").ok("0/7")
 
@@ -145,7 +145,7 @@ func TestServers(t *testing.T) {
 		pools[0].Servers[1].Weight != 2 || pools[0].Servers[1].MaxConnections != 7 {
 		t.Errorf("printed %s, error %v, parsed %+v", list.stdout, err, pools)
 	}
-	var uploaded admin.UploadAnswer
+	var uploaded, deleted admin.ChangeAnswer
 	upload := servers("upload", "--json", "127.0.0.1:3")
 	upload.ok()
 	if err := json.Unmarshal([]byte(upload.stdout), &uploaded); err != nil || !uploaded.Created || uploaded.Pool != "web" {
@@ -153,10 +153,9 @@ func TestServers(t *testing.T) {
 	}
 	exactly(servers("delete", "127.0.0.1:2"), "127.0.0.1:2 of pool web: draining, then deleted\n")
 	exactly(servers("delete", "--force", "127.0.0.1:3"), "127.0.0.1:3 of pool web: closed and deleted\n")
-	var deleted admin.DeleteAnswer
 	remove := servers("delete", "--json", "127.0.0.1:1")
 	remove.ok()
-	if err := json.Unmarshal([]byte(remove.stdout), &deleted); err != nil || !deleted.Draining {
+	if err := json.Unmarshal([]byte(remove.stdout), &deleted); err != nil || len(deleted.Changes) != 1 {
 		t.Errorf("printed %s, error %v", remove.stdout, err)
 	}
 	for end := time.Now().Add(patience); !strings.Contains(servers("list").stdout, "(no servers)"); {

@@ -8,10 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime/debug"
 	"strings"
 
 	"github.com/urfave/cli/v2"
+
+	"fulcrum/supervisor"
 )
 
 // Exit codes.
@@ -27,7 +28,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	app := &cli.App{
 		Name:                      "fulcrum",
 		Usage:                     "a load balancer for TCP connections and HTTP requests",
-		Version:                   version(),
+		Version:                   supervisor.Version(),
 		Description:               appDescription,
 		Commands:                  withoutHelp(commands()),
 		Action:                    unknownCommand,
@@ -133,15 +134,6 @@ func noArguments(c *cli.Context) error {
 			c.Args().First(), c.Command.HelpName)
 	}
 	return nil
-}
-
-// version is what the build recorded: a release's tag, or the commit.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "unknown"
-	}
-	return info.Main.Version
 }
 
 var logLevelFlag = &cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of messages on stderr: debug, info, warn or error"}

@@ -87,12 +87,13 @@ func uploadServer(c *cli.Context) error {
 	if weight := c.Int("weight"); weight < 1 {
 		return usagef("--weight: %d is not allowed; use 1 to 256", weight)
 	}
-	answer, err := api.Upload(c.Context, admin.UploadRequest{
+	answer, _, err := api.Change(c.Context, admin.ServerChange{
+		Action:         admin.Upload,
 		Pool:           c.String("pool"),
 		Server:         server,
-		Weight:         c.Int("weight"),
-		MaxConnections: c.Int("max-connections"),
-	})
+		Weight:         new(c.Int("weight")),
+		MaxConnections: new(c.Int("max-connections")),
+	}, "")
 	if err != nil {
 		return asMistake(err)
 	}
@@ -112,7 +113,8 @@ func deleteServer(c *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := api.Delete(c.Context, admin.DeleteRequest{Pool: c.String("pool"), Server: server, Force: c.Bool("force")})
+	force := c.Bool("force")
+	answer, _, err := api.Change(c.Context, admin.ServerChange{Action: admin.Delete, Pool: c.String("pool"), Server: server, Force: force}, "")
 	if err != nil {
 		return asMistake(err)
 	}
@@ -120,7 +122,7 @@ func deleteServer(c *cli.Context) error {
 		return printJSON(c.App.Writer, answer)
 	}
 	what := "closed and deleted"
-	if answer.Draining {
+	if !force {
 		what = "draining, then deleted"
 	}
 	_, err = fmt.Fprintf(c.App.Writer, "%s of pool %s: %s\n", answer.Server, answer.Pool, what)

@@ -20,77 +20,6 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// fake is a Controller of one pool "web" that records what it was asked to do.
-type fake struct {
-	mu    sync.Mutex
-	calls []any
-	pool  Pool
-
-	listeners []ListenerInfo
-
-	notReady string
-	upload   func(ctx context.Context) error // when set, asked before anything is changed
-	changes  []string                        // of a reload
-	reload   error
-}
-
-func (f *fake) Pools() []Pool {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	p := f.pool
-	p.Servers = append([]Server(nil), p.Servers...)
-	return []Pool{p, {Name: "empty", Algorithm: "round_robin"}}
-}
-
-func (f *fake) Listeners() []ListenerInfo { return f.listeners }
-
-func (f *fake) Ready() (bool, string) { return f.notReady == "", f.notReady }
-
-func (f *fake) Upload(ctx context.Context, r UploadRequest) (bool, string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls = append(f.calls, r)
-	if f.upload != nil {
-		if err := f.upload(ctx); err != nil {
-			return false, "", err
-		}
-	}
-	for i := range f.pool.Servers {
-		if f.pool.Servers[i].Address == r.Server {
-			f.pool.Servers[i].Weight = r.Weight
-			return false, f.pool.Name, nil
-		}
-	}
-	f.pool.Servers = append(f.pool.Servers, Server{Address: r.Server, Weight: r.Weight, MaxConnections: r.MaxConnections})
-	return true, f.pool.Name, nil
-}
-
-func (f *fake) Delete(_ context.Context, r DeleteRequest) (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls = append(f.calls, r)
-	for i := range f.pool.Servers {
-		if f.pool.Servers[i].Address == r.Server {
-			f.pool.Servers[i].Draining = true
-			return f.pool.Name, nil
-		}
-	}
-	return "", NotFound("server %q is not in pool %q", r.Server, f.pool.Name)
-}
-
-func (f *fake) Reload(_ context.Context, dryRun bool) ([]string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.calls = append(f.calls, dryRun)
-	return f.changes, f.reload
-}
-
-func (f *fake) asked() []any {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return f.calls
-}
-
 // logged is a log that may be read while it is written.
 type logged struct {
 	mu   sync.Mutex
@@ -261,14 +190,14 @@ func TestServersComeAndGo(t *testing.T) {
 		`{"name":"empty","algorithm":"round_robin","queued":0,"servers":[]}]}`)
 	upload := ` { "server" : "127.0.0.1:9003", "weight" : 2, "max_connections":500, "pool":"web" } ` + "\r\n"
 	w.want("POST", "/upload_server", upload, 201, `{"pool":"web","server":"127.0.0.1:9003","created":true}`)
-	w.want("POST", "/upload_server", `{"server":"127.0.0.1:9003"}`, 200, `{"pool":"web","server":"127.0.0.1:9003","created":false}`)
+	w.want("POST", "/upload_server", `{"server":"127.0.0.1:9003","max_connections":500}`, 200, `{"pool":"web","server":"127.0.0.1:9003","created":false}`)
 
 	w.fake.mu.Lock()
 	w.fake.pool.Servers[0].LastCheck = &Check{Passed: true, Reason: "status 200", At: time.Unix(0, 0).UTC(), TookMS: 1.5}
 	w.fake.mu.Unlock()
 	_, text := w.do("GET", "/servers", nil)
-	if want := `{"address":"127.0.0.1:9003","source":"","weight":1,"max_connections":500,` +
-		`"healthy":false,"draining":false,"ready":false,"active":0,"total":0,"failures":0,` +
+	if want := `{"address":"127.0.0.1:9003","source":"uploaded","weight":1,"max_connections":500,` +
+		`"healthy":false,"draining":false,"deleting":false,"ready":false,"active":0,"total":0,"failures":0,` +
 		`"last_check":{"passed":true,"reason":"status 200","at":"1970-01-01T00:00:00Z","took_ms":1.5}}`; !strings.Contains(text, want) {
 		t.Errorf("GET /servers\n got %s\nwant %s", text, want)
 	}
@@ -279,12 +208,12 @@ func TestServersComeAndGo(t *testing.T) {
 	w.want("DELETE", "/delete_server?force=false", `{"server":"<é>"}`, 404, `{"error":"server \"<é>\" is not in pool \"web\""}`)
 
 	want := []any{
-		UploadRequest{"web", "127.0.0.1:9003", 2, 500},
-		UploadRequest{"", "127.0.0.1:9003", 1, 0},
-		DeleteRequest{"web", "127.0.0.1:9003", false},
-		DeleteRequest{"web", "127.0.0.1:9003", true},
-		DeleteRequest{"", "127.0.0.1:9003", true},
-		DeleteRequest{"", "<é>", false},
+		ServerChange{Action: Upload, Pool: "web", Server: "127.0.0.1:9003", Weight: new(2), MaxConnections: new(500)},
+		ServerChange{Action: Upload, Server: "127.0.0.1:9003", MaxConnections: new(500)},
+		ServerChange{Action: Delete, Pool: "web", Server: "127.0.0.1:9003"},
+		ServerChange{Action: Delete, Pool: "web", Server: "127.0.0.1:9003", Force: true},
+		ServerChange{Action: Delete, Server: "127.0.0.1:9003", Force: true},
+		ServerChange{Action: Delete, Server: "<é>"},
 	}
 	if got := w.fake.asked(); !reflect.DeepEqual(got, want) {
 		t.Errorf("the controller was asked\n got %v\nwant %v", got, want)

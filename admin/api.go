@@ -1,6 +1,6 @@
 // Package admin is the admin listener: the HTTP API by which an operator sees
-// what the balancer does, uploads and deletes servers and reloads the config. It
-// stands apart from the listeners that carry traffic.
+// what the balancer does, changes servers and reloads the config. It stands apart
+// from the listeners that carry traffic.
 //
 //	POST   /upload_server  add a server to a pool, or update it
 //	DELETE /delete_server  drain a server, or with force=true close it now
@@ -8,7 +8,18 @@
 //	GET    /servers        every pool and its servers
 //	GET    /listeners      every listener and what went through it
 //	GET    /healthz        200 while the balancer is fit to serve, else 503
-//	GET    /               these routes as text
+//	GET    /openapi.json   all of the API for programs, by OpenAPI 3.1
+//	GET    /               these routes as text, and those under /v1
+//
+// Under /v1 pools, servers and listeners are resources:
+//
+//	PATCH /v1/pools/web/servers/10.0.0.1:80
+//	POST  /v1/pools/web/servers/unix:%2Frun%2Fapp.sock/drain
+//
+// Every change takes dry_run=true, which has it only say what it would change, and
+// If-Match with the ETag that a GET has answered, so that nobody overwrites what they
+// have not seen. An ETag is of what changes alter, not of counts, so it stays as long
+// as nobody changes anything.
 //
 // New takes over a bound net.Listener, Start serves on it, Stop ends that. What
 // the API shows and changes is behind the Controller that the caller supplies;
@@ -31,6 +42,7 @@ package admin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"time"
@@ -49,41 +61,42 @@ type Controller interface {
 	// belongs to the caller.
 	Listeners() []ListenerInfo
 
-	// Upload adds a server or updates the one with the same address, and
-	// returns whether it is new and the pool that it is in. Without a pool
-	// in the request the Controller decides which is meant, or refuses.
-	Upload(ctx context.Context, r UploadRequest) (created bool, pool string, err error)
+	// Pool returns a pool with its servers, Server one of them; what does not exist
+	// is refused as NotFound. The answers belong to the caller.
+	Pool(name string) (Pool, error)
+	Server(pool, server string) (Server, error)
 
-	// Delete drains a server and then removes it, or closes what is in
-	// flight on it and removes it at once. It returns the server's pool.
-	Delete(ctx context.Context, r DeleteRequest) (pool string, err error)
+	// Config returns the config as it runs, in JSON and without secrets.
+	Config() json.RawMessage
 
-	// Reload goes over to the config file as it is now, or with dryRun only
-	// says what that would change: in words, none if nothing.
-	Reload(ctx context.Context, dryRun bool) (changes []string, err error)
+	// Status returns what there is to say of the whole balancer.
+	Status() Status
+
+	// Change makes a change, or with c.DryRun only says what it would be. Whether
+	// c.If holds is found out in the same moment. Without a pool in it the Controller
+	// decides which is meant, or refuses.
+	Change(ctx context.Context, c ServerChange) (Changed, error)
+
+	// ReloadIf goes over to the config file as it is now if the condition holds of
+	// the config that runs, or with dryRun only says what that would change: in words,
+	// none if nothing.
+	ReloadIf(ctx context.Context, c Condition, dryRun bool) (changes []string, err error)
 
 	// Ready reports whether the balancer is fit to serve, and if not, why.
 	Ready() (ok bool, reason string)
 }
 
-// An UploadRequest says which server to add or update.
-type UploadRequest struct {
-	Pool           string `json:"pool,omitempty"` // empty: not said
-	Server         string `json:"server"`         // as the operator wrote it, never empty
-	Weight         int    `json:"weight"`         // 1 to 256
-	MaxConnections int    `json:"max_connections"`
-}
-
-// A DeleteRequest says which server to delete.
-type DeleteRequest struct {
-	Pool   string // empty: not said
-	Server string // as the operator wrote it, never empty
-	Force  bool   // close what is in flight instead of letting it finish
-}
-
 // ServersAnswer is the body of GET /servers.
 type ServersAnswer struct {
 	Pools []Pool `json:"pools"`
+}
+
+// PoolsAnswer is the body of GET /v1/pools.
+type PoolsAnswer = ServersAnswer
+
+// ServersOfPool is the body of GET /v1/pools/{pool}/servers.
+type ServersOfPool struct {
+	Servers []Server `json:"servers"`
 }
 
 // A Pool is a pool as GET /servers shows it.
@@ -101,7 +114,8 @@ type Server struct {
 	Weight         int    `json:"weight"`
 	MaxConnections int    `json:"max_connections"` // 0: no limit
 	Healthy        bool   `json:"healthy"`         // false before the first check
-	Draining       bool   `json:"draining"`
+	Draining       bool   `json:"draining"`        // no new work
+	Deleting       bool   `json:"deleting"`        // draining, and then gone
 	Ready          bool   `json:"ready"`
 	Active         int64  `json:"active"`
 	Total          int64  `json:"total"`
@@ -203,24 +217,53 @@ type Durations struct {
 	P99MS float64 `json:"p99_ms"`
 }
 
-// UploadAnswer is the body that answers a successful upload.
+// UploadAnswer is the body that answers a successful POST /upload_server.
 type UploadAnswer struct {
 	Pool    string `json:"pool"`
 	Server  string `json:"server"`
 	Created bool   `json:"created"` // false: the server was there and was updated
+	DryAnswer
 }
 
-// DeleteAnswer is the body that answers a successful delete.
+// DeleteAnswer is the body that answers a successful DELETE /delete_server.
 type DeleteAnswer struct {
 	Pool     string `json:"pool"`
 	Server   string `json:"server"`
 	Draining bool   `json:"draining"` // false: what was in flight is closed
+	DryAnswer
+}
+
+// DryAnswer is what the answer to a change has more when nothing was changed.
+type DryAnswer struct {
+	Changes []string `json:"changes,omitempty"` // in words, that would have been made
+	DryRun  bool     `json:"dry_run,omitempty"`
 }
 
 // ReloadAnswer is the body that answers a successful reload.
 type ReloadAnswer struct {
 	Changes []string `json:"changes"` // in words; none: there was nothing to change
 	DryRun  bool     `json:"dry_run"` // true: nothing was changed
+}
+
+// ChangeAnswer is the body that answers a change under /v1.
+type ChangeAnswer struct {
+	Pool    string   `json:"pool"`
+	Server  string   `json:"server,omitempty"`  // in its one form; "": the change was of all the pool's servers
+	Created bool     `json:"created,omitempty"` // the server was not there before, or was being deleted
+	Changes []string `json:"changes"`           // in words; none: it was so already
+	DryRun  bool     `json:"dry_run"`           // true: nothing was changed
+}
+
+// Status is the body of GET /v1/status.
+type Status struct {
+	Version       string    `json:"version"` // of the build
+	PID           int       `json:"pid"`
+	Started       time.Time `json:"started"` // RFC 3339 in JSON
+	UptimeSeconds float64   `json:"uptime_seconds"`
+	Ready         bool      `json:"ready"`            // fit to serve
+	Reason        string    `json:"reason,omitempty"` // why it is not
+	Config        string    `json:"config,omitempty"` // the path of the config file; "": there is none
+	IO            string    `json:"io"`               // how the event loops wait
 }
 
 // HealthAnswer is the body of GET /healthz.

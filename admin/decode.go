@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"math"
 	"net/http"
 	"net/url"
 	"os"
@@ -24,14 +23,15 @@ const (
 	maxBody   = 64 << 10
 	maxText   = 512 // bytes in the name of a pool or the address of a server
 	maxWeight = 256
-	maxQuoted = 64 // bytes of the client's own text that an error repeats
+	maxActive = 1000000 // the largest max_connections
+	maxQuoted = 64      // bytes of the client's own text that an error repeats
 )
 
 var (
 	uploadFields = []string{"pool", "server", "weight", "max_connections"}
 	deleteFields = []string{"pool", "server", "weight", "max_connections", "force"}
-	deleteParams = []string{"pool", "server", "force"}
-	reloadParams = []string{"dry_run"}
+	deleteParams = []string{"pool", "server", "force", "dry_run"}
+	dryParams    = []string{"dry_run"}
 )
 
 // change is what a request says, field by field; nil: not said.
@@ -41,51 +41,39 @@ type change struct {
 	force, dryRun          *bool
 }
 
-// readUpload reads the request of POST /upload_server, with its defaults.
-func readUpload(w http.ResponseWriter, r *http.Request) (UploadRequest, error) {
-	var request UploadRequest
-	if r.URL.RawQuery != "" {
-		return request, Invalid("a query is not allowed here; send a JSON object with the fields %s", list(uploadFields))
-	}
-	body, err := readBody(w, r)
+// readUpload reads the request of POST /upload_server.
+func readUpload(w http.ResponseWriter, r *http.Request) (c ServerChange, err error) {
+	said, body, err := readChange(w, r, dryParams)
 	if err != nil {
-		return request, err
+		return c, err
 	}
 	if len(body) == 0 {
-		return request, Invalid(`the body is empty; send a JSON object such as {"pool": "web", "server": "127.0.0.1:9003"}`)
+		return c, Invalid(`the body is empty; send a JSON object such as {"pool": "web", "server": "127.0.0.1:9003"}`)
 	}
-	said, err := decode(body, uploadFields)
-	if err != nil {
-		return request, err
+	dryRun := said.dryRun
+	if said, err = decode(body, uploadFields); err != nil {
+		return c, err
 	}
 	if said.server == nil {
-		return request, Invalid(`field "server" is missing; give the server's host:port`)
+		return c, Invalid(`field "server" is missing; give the server's host:port`)
 	}
-	return UploadRequest{
-		Pool:           or(said.pool, ""),
-		Server:         *said.server,
-		Weight:         or(said.weight, 1),
-		MaxConnections: or(said.maxConnections, 0),
-	}, nil
+	said.dryRun = dryRun
+	return said.of(Upload, r)
 }
 
 // readDelete reads the request of DELETE /delete_server, whose body, query or
 // both together say which server. What both say must be the same.
-func readDelete(w http.ResponseWriter, r *http.Request) (DeleteRequest, error) {
-	var request DeleteRequest
-	query, err := decodeQuery(r.URL.RawQuery, deleteParams)
+func readDelete(w http.ResponseWriter, r *http.Request) (c ServerChange, err error) {
+	query, body, err := readChange(w, r, deleteParams)
 	if err != nil {
-		return request, err
+		return c, err
 	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return request, err
-	}
-	var said change
+	said := change{dryRun: query.dryRun}
 	if len(body) > 0 {
 		if said, err = decode(body, deleteFields); err != nil {
-			return request, err
+			return c, err
 		}
+		said.weight, said.maxConnections, said.dryRun = nil, nil, query.dryRun
 	}
 	err = cmp.Or(
 		agree("pool", &said.pool, query.pool),
@@ -93,28 +81,48 @@ func readDelete(w http.ResponseWriter, r *http.Request) (DeleteRequest, error) {
 		agree("force", &said.force, query.force),
 	)
 	if err != nil {
-		return request, err
+		return c, err
 	}
 	if said.server == nil {
-		return request, Invalid(`"server" is missing; give the server's host:port in the body or as ?server=`)
+		return c, Invalid(`"server" is missing; give the server's host:port in the body or as ?server=`)
 	}
-	return DeleteRequest{Pool: or(said.pool, ""), Server: *said.server, Force: or(said.force, false)}, nil
+	return said.of(Delete, r)
+}
+
+// readChange reads the query, which may have these parameters, and the body of a
+// request that changes something.
+func readChange(w http.ResponseWriter, r *http.Request, params []string) (query change, body []byte, err error) {
+	if query, err = decodeQuery(r.URL.RawQuery, params); err == nil {
+		body, err = readBody(w, r)
+	}
+	return query, body, err
+}
+
+// of returns the change that a request says.
+func (c change) of(action Action, r *http.Request) (ServerChange, error) {
+	condition, err := readCondition(r)
+	return ServerChange{
+		Action:         action,
+		Pool:           or(c.pool, ""),
+		Server:         or(c.server, ""),
+		Weight:         c.weight,
+		MaxConnections: c.maxConnections,
+		Force:          or(c.force, false),
+		If:             condition,
+		DryRun:         or(c.dryRun, false),
+	}, err
 }
 
 // readReload reads the request of POST /reload, which has no body.
-func readReload(w http.ResponseWriter, r *http.Request) (dryRun bool, err error) {
-	query, err := decodeQuery(r.URL.RawQuery, reloadParams)
-	if err != nil {
-		return false, err
+func readReload(w http.ResponseWriter, r *http.Request) (c Condition, dryRun bool, err error) {
+	query, body, err := readChange(w, r, dryParams)
+	if err == nil && len(body) > 0 {
+		err = Invalid("a body is not allowed here; what is reloaded is the config file, and ?dry_run=true only says what that changes")
 	}
-	body, err := readBody(w, r)
-	if err != nil {
-		return false, err
+	if err == nil {
+		c, err = readCondition(r)
 	}
-	if len(body) > 0 {
-		return false, Invalid("a body is not allowed here; what is reloaded is the config file, and ?dry_run=true only says what that changes")
-	}
-	return or(query.dryRun, false), nil
+	return c, or(query.dryRun, false), err
 }
 
 // readBody returns the whole body, nil when there is nothing but white space.
@@ -201,7 +209,7 @@ func (c *change) set(name string, value json.RawMessage) (err error) {
 	case "weight":
 		c.weight, err = number(name, value, 1, maxWeight)
 	case "max_connections":
-		c.maxConnections, err = number(name, value, 0, math.MaxInt32)
+		c.maxConnections, err = number(name, value, 0, maxActive)
 	case "force":
 		c.force, err = flag(name, string(value))
 	}

@@ -62,7 +62,7 @@ func (g *guard) admit(w http.ResponseWriter, r *http.Request) (*http.Request, er
 		c.name = subject(r.TLS.PeerCertificates[0])
 	}
 	given := r.Header.Values("Authorization")
-	if c.stranger && (len(given) > 0 || r.URL.Path != healthzPath) {
+	if c.stranger && (len(given) > 0 || r.URL.EscapedPath() != healthzPath) {
 		if err := g.login(w, access, &c, given); err != nil {
 			return r, err
 		}

@@ -71,12 +71,12 @@ func TestTokensLetIn(t *testing.T) {
 	w.wantStatus(400, "POST", "/upload_server?x", bearerOf(opsSecret)...)
 	w.wantChanges(2)
 	for what, times := range map[string]int{
-		`msg="server uploaded" who=ops remote=127.0.0.1:`:                                      1,
-		`msg="server deleted" who=ops remote=127.0.0.1:`:                                       1,
-		`msg="change refused" who=ops remote=127.0.0.1:`:                                       1,
-		`method=POST path=/upload_server status=400 reason="a query is not allowed`:            1,
-		`msg="change refused" who=metrics remote=127.0.0.1:`:                                   4,
-		`method=DELETE path=/delete_server status=403 reason="token \"metrics\" may only read`: 1,
+		`msg="server uploaded" who=ops remote=127.0.0.1:`:                                       1,
+		`msg="server deleted" who=ops remote=127.0.0.1:`:                                        1,
+		`msg="change refused" who=ops remote=127.0.0.1:`:                                        1,
+		`method=POST path=/upload_server status=400 reason="query parameter \"x\" is not known`: 1,
+		`msg="change refused" who=metrics remote=127.0.0.1:`:                                    4,
+		`method=DELETE path=/delete_server status=403 reason="token \"metrics\" may only read`:  1,
 		"": 7,
 	} {
 		if got := w.log.lines(what); len(got) != times {

@@ -27,23 +27,9 @@ type handler struct {
 	routes     []route
 }
 
-// route is one path with the one method it answers to; GET includes HEAD.
-type route struct {
-	method, path, purpose string
-	serve                 func(http.ResponseWriter, *http.Request) error
-}
-
 func newHandler(base context.Context, c Controller, g *guard, log *slog.Logger) http.Handler {
 	h := &handler{base: base, controller: c, guard: g, log: log}
-	h.routes = []route{
-		{http.MethodGet, "/", "this page", h.index},
-		{http.MethodGet, "/servers", "every pool and its servers", h.servers},
-		{http.MethodGet, "/listeners", "every listener and what went through it", h.listeners},
-		{http.MethodGet, healthzPath, "200 while the balancer is fit to serve, else 503", h.healthz},
-		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
-		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
-		{http.MethodPost, "/reload", "go over to the config file as it is now; dry_run=true only says what that changes", h.reload},
-	}
+	h.routes = h.all()
 	return h
 }
 
@@ -59,33 +45,15 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// dispatch finds the route by its exact path: no redirects, no patterns.
-func (h *handler) dispatch(w http.ResponseWriter, r *http.Request) error {
-	var known []string
-	for _, route := range h.routes {
-		if route.path != r.URL.Path {
-			known = append(known, route.method+" "+route.path)
-			continue
-		}
-		if r.Method == route.method || r.Method == http.MethodHead && route.method == http.MethodGet {
-			return route.serve(w, r)
-		}
-		allowed := route.method
-		if allowed == http.MethodGet {
-			allowed = "GET, HEAD"
-		}
-		w.Header().Set("Allow", allowed)
-		return &Refusal{http.StatusMethodNotAllowed,
-			fmt.Sprintf("method %s is not allowed on %s; use %s", clip(r.Method), route.path, allowed)}
-	}
-	return NotFound("path %s does not exist; use one of %s", clip(r.URL.Path), strings.Join(known, ", "))
-}
-
 func (h *handler) index(w http.ResponseWriter, _ *http.Request) error {
 	var text bytes.Buffer
 	text.WriteString("fulcrum admin listener\n\n")
+	width := 0
 	for _, route := range h.routes {
-		fmt.Fprintf(&text, "%-6s  %-14s  %s\n", route.method, route.path, route.purpose)
+		width = max(width, len(route.path))
+	}
+	for _, route := range h.routes {
+		fmt.Fprintf(&text, "%-6s  %-*s  %s\n", route.method, width, route.path, route.purpose)
 	}
 	write(w, http.StatusOK, "text/plain; charset=utf-8", text.Bytes())
 	return nil
@@ -97,9 +65,7 @@ func (h *handler) servers(w http.ResponseWriter, _ *http.Request) error {
 		pools = []Pool{}
 	}
 	for i := range pools {
-		if pools[i].Servers == nil {
-			pools[i].Servers = []Server{}
-		}
+		pools[i].Servers = orNone(pools[i].Servers)
 	}
 	return answer(w, http.StatusOK, ServersAnswer{pools})
 }
@@ -124,48 +90,49 @@ func (h *handler) healthz(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler) upload(w http.ResponseWriter, r *http.Request) error {
-	request, err := readUpload(w, r)
+	c, err := readUpload(w, r)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := h.changing()
-	defer cancel()
-	created, pool, err := h.controller.Upload(ctx, request)
+	done, err := h.change(w, r, c)
 	if err != nil {
-		return fmt.Errorf("upload server %s: %w", clip(request.Server), err)
+		return err
 	}
-	h.changed(r, "server uploaded", "pool", pool, "server", request.Server,
-		"weight", request.Weight, "max_connections", request.MaxConnections, "created", created)
 	status := http.StatusOK
-	if created {
+	if done.Created && !c.DryRun {
 		status = http.StatusCreated
 	}
-	return answer(w, status, UploadAnswer{Pool: pool, Server: request.Server, Created: created})
+	return answer(w, status, UploadAnswer{Pool: done.Pool, Server: c.Server, Created: done.Created, DryAnswer: dryAnswer(c, done)})
 }
 
 func (h *handler) delete(w http.ResponseWriter, r *http.Request) error {
-	request, err := readDelete(w, r)
+	c, err := readDelete(w, r)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := h.changing()
-	defer cancel()
-	pool, err := h.controller.Delete(ctx, request)
+	done, err := h.change(w, r, c)
 	if err != nil {
-		return fmt.Errorf("delete server %s: %w", clip(request.Server), err)
+		return err
 	}
-	h.changed(r, "server deleted", "pool", pool, "server", request.Server, "force", request.Force)
-	return answer(w, http.StatusOK, DeleteAnswer{Pool: pool, Server: request.Server, Draining: !request.Force})
+	return answer(w, http.StatusOK, DeleteAnswer{Pool: done.Pool, Server: c.Server, Draining: !c.Force, DryAnswer: dryAnswer(c, done)})
+}
+
+// dryAnswer is empty if the change was made.
+func dryAnswer(c ServerChange, done Changed) DryAnswer {
+	if !c.DryRun {
+		return DryAnswer{}
+	}
+	return DryAnswer{Changes: done.Changes, DryRun: true}
 }
 
 func (h *handler) reload(w http.ResponseWriter, r *http.Request) error {
-	dryRun, err := readReload(w, r)
+	condition, dryRun, err := readReload(w, r)
 	if err != nil {
 		return err
 	}
 	ctx, cancel := h.changing()
 	defer cancel()
-	changes, err := h.controller.Reload(ctx, dryRun)
+	changes, err := h.controller.ReloadIf(ctx, condition, dryRun)
 	if err != nil {
 		return fmt.Errorf("reload: %w", err)
 	}

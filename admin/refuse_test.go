@@ -81,7 +81,7 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 		{"POST", "/reload?force=true", ``, 400, []string{`"force" is not known`, "the parameters are dry_run"}},
 		{"POST", "/reload", `{"dry_run": true}`, 400, []string{"a body is not allowed here", "config file", "?dry_run=true"}},
 		{"GET", "/reload", ``, 405, []string{"use POST"}},
-		{"DELETE", "/delete_server?server=a:1&dry_run=true", ``, 400, []string{`"dry_run" is not known`, "pool, server, force"}},
+		{"DELETE", "/delete_server?server=a:1&dry_run=1", ``, 400, []string{`"dry_run" is "1"`, "true or false"}},
 
 		{"GET", "/upload_server", ``, 405, []string{`"GET"`, "/upload_server", "use POST"}},
 		{"POST", "/delete_server", `{"server":"a:1"}`, 405, []string{"use DELETE"}},

@@ -9,8 +9,6 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
-
-	"fulcrum/admin"
 )
 
 // names is the one name server there is. It says that every name it knows is
@@ -135,9 +133,9 @@ func TestUploadOfANameThatDoesNotResolve(t *testing.T) {
 		t.Errorf("created %t, error %v", created, err)
 	}
 	names.known.Store(false)
-	created, _, err := w.Upload(t.Context(), admin.UploadRequest{Server: "late.example:80", Weight: 7})
-	if s := w.server("late.example:80"); created || err != nil || s.Weight != 7 {
-		t.Errorf("updated: created %t, error %v, %+v", created, err, s)
+	done, err := w.Change(t.Context(), uploadOf("", "late.example:80", 7, 0))
+	if s := w.server("late.example:80"); done.Created || err != nil || s.Weight != 7 {
+		t.Errorf("updated: created %t, error %v, %+v", done.Created, err, s)
 	}
 	if to := w.current.Load().pools[0].Find("late.example:80").Resolved(); to == nil || to.String() != "127.0.0.1:80" {
 		t.Errorf("leads to %v", to)
@@ -153,7 +151,7 @@ func TestNameServerThatHangs(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	uploaded := make(chan error, 1)
 	go func() {
-		_, _, err := w.Upload(ctx, uploadRequest("slow.example:80"))
+		_, err := w.Change(ctx, uploadOf("", "slow.example:80", 1, 0))
 		uploaded <- err
 	}()
 	w.delete(a, false)

@@ -119,18 +119,17 @@ func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 		p.kept.stopBut(p)
 	}
 	stays := make(map[string]bool, len(wanted))
-	draining := p.draining()
 	for _, want := range wanted {
 		stays[want.Address] = true
+		if s.state == nil {
+			want.Draining = p.drains(want.Address) // nothing else remembers it
+		}
 		spec := p.specOf(want)
 		if p.Find(spec.Address) != nil {
 			spec.Resolved = nil // as before: its name may lead elsewhere since that was prepared
 		}
-		if revived := s.comesBack(p, spec.Address); revived || p.differs(spec) || draining[spec.Address] != want.Draining {
-			server, _ := p.Upload(spec)
-			if want.Draining {
-				p.Drain(server)
-			}
+		if revived := s.comesBack(p, spec.Address); revived || p.differs(spec) {
+			p.Upload(spec)
 		}
 	}
 	for _, server := range p.Servers() {
@@ -142,13 +141,14 @@ func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 	p.reconcile()
 }
 
-// draining returns which of the pool's servers are.
-func (p *poolInUse) draining() map[string]bool {
-	all := make(map[string]bool)
-	for _, s := range p.Status() {
-		all[s.Address] = s.Draining
+// drains reports whether there is a server that drains and is to stay.
+func (p *poolInUse) drains(address string) bool {
+	server := p.Find(address)
+	if server == nil {
+		return false
 	}
-	return all
+	now := server.Status()
+	return now.Draining && !now.Leaving
 }
 
 // differs reports whether a server is not what a spec says.
@@ -158,7 +158,7 @@ func (p *poolInUse) differs(spec pool.ServerSpec) bool {
 		return true
 	}
 	now := server.Spec()
-	return now.Weight != spec.Weight || now.MaxConnections != spec.MaxConnections || !slices.Equal(now.Sources, spec.Sources)
+	return now.Weight != spec.Weight || now.MaxConnections != spec.MaxConnections || now.Draining != spec.Draining || !slices.Equal(now.Sources, spec.Sources)
 }
 
 // configures reports whether the config names a server.

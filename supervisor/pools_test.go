@@ -5,8 +5,6 @@ import (
 	"net/netip"
 	"slices"
 	"testing"
-
-	"fulcrum/admin"
 )
 
 // breakable is an echo whose checks fail once it is broken, though it goes on
@@ -120,8 +118,8 @@ func TestUploadLeavesAServerWhereItIs(t *testing.T) {
 	s := p.Find("app.example:80")
 	to := net.TCPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.9:80"))
 	p.SetResolved(s, to)
-	if created, _, err := w.Upload(t.Context(), admin.UploadRequest{Server: "app.example:80", Weight: 2}); created || err != nil {
-		t.Errorf("created %t, error %v", created, err)
+	if done, err := w.Change(t.Context(), uploadOf("", "app.example:80", 2, 0)); done.Created || err != nil {
+		t.Errorf("created %t, error %v", done.Created, err)
 	}
 	if s.Resolved() != net.Addr(to) {
 		t.Errorf("leads to %v", s.Resolved())

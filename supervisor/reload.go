@@ -29,6 +29,11 @@ var errStopping = admin.Conflict("the balancer is stopping")
 // nothing does. With dryRun nothing is done but to prepare it and say so. Another
 // reload under way goes first; when ctx ends before all is prepared, nothing changes.
 func (s *Supervisor) Reload(ctx context.Context, dryRun bool) (changes []string, err error) {
+	return s.ReloadIf(ctx, admin.Condition{}, dryRun)
+}
+
+// ReloadIf is Reload if a condition holds of the config that runs.
+func (s *Supervisor) ReloadIf(ctx context.Context, condition admin.Condition, dryRun bool) (changes []string, err error) {
 	load := s.load.Load()
 	if load == nil {
 		return nil, admin.Conflict("the balancer runs without a config file, so there is nothing to reload")
@@ -47,6 +52,9 @@ func (s *Supervisor) Reload(ctx context.Context, dryRun bool) (changes []string,
 		return nil, admin.Invalid("%v", err)
 	}
 	was := s.current.Load()
+	if err := condition.Holds(admin.ETagOf(was.config.JSON())); err != nil {
+		return nil, err
+	}
 	next, err := s.prepare(ctx, c, was)
 	if err != nil {
 		return nil, admin.Conflict("%v", err)

@@ -93,7 +93,7 @@ func TestReloadAndUploadAtTheSameTime(t *testing.T) {
 				if stays && stop.Load() {
 					return
 				}
-				if _, err := w.Delete(t.Context(), admin.DeleteRequest{Server: server}); err != nil {
+				if _, err := w.Change(t.Context(), admin.ServerChange{Action: admin.Delete, Server: server}); err != nil {
 					t.Error(err)
 				}
 				if !stays && stop.Load() {
@@ -144,13 +144,13 @@ func TestAReloadOvertakesAnUpload(t *testing.T) {
 	a, b := echo(t, "a"), echo(t, "b")
 	w := start(t, oneTCP, quoted(a), `{"interval": "1s"}`)
 	p := w.current.Load().pools[0]
-	spec, err := p.spec(t.Context(), b, uploadRequest(b))
+	lead, err := p.lead(t.Context(), b)
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.reload(oneTCP, quoted(a), `{"interval": "2s"}`)
-	if created, current, err := w.uploadTo(p, spec); created || current || err != nil || w.server(b) != nil {
-		t.Errorf("created %t, current %t, error %v", created, current, err)
+	if done, current, err := w.change(p, b, lead, uploadOf("", b, 1, 0)); current || err != nil || w.server(b) != nil {
+		t.Errorf("%+v, current %t, error %v", done, current, err)
 	}
 	if created, err := w.upload("all", b); !created || err != nil {
 		t.Errorf("created %t, error %v", created, err)

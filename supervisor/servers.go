@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"fulcrum/admin"
-	"fulcrum/config"
 	"fulcrum/pool"
 	"fulcrum/resolve"
 )
@@ -30,79 +29,30 @@ type removal struct {
 	forced bool          // guarded by Supervisor.changes
 }
 
-// Upload adds a server to a pool or updates it. One that is being deleted comes
-// back with its counts, as if new.
-func (s *Supervisor) Upload(ctx context.Context, r admin.UploadRequest) (created bool, poolName string, err error) {
-	for {
-		p, address, err := s.find(r.Pool, r.Server)
-		if err != nil {
-			return false, "", err
-		}
-		spec, err := p.spec(ctx, address, r)
-		if err != nil {
-			return false, "", err
-		}
-		created, current, err := s.uploadTo(p, spec)
-		if current {
-			return created, p.Name(), err
-		}
-	}
-}
-
-// uploadTo is Upload to a pool, unless a reload has put another in its place by now.
-func (s *Supervisor) uploadTo(p *poolInUse, spec pool.ServerSpec) (created, current bool, err error) {
-	s.changes.Lock()
-	defer s.changes.Unlock()
-	switch {
-	case s.current.Load().find(p.Name()) != p:
-		return false, false, nil
-	case s.stopping.Load():
-		return false, true, errStopping
-	case p.Find(spec.Address) == nil && len(p.Servers()) >= config.MaxServers:
-		return false, true, admin.Conflict("pool %q has %d servers already, the most that are allowed", p.Name(), config.MaxServers)
-	}
-	want := settings(spec.Weight, spec.MaxConnections)
-	if err := s.record(p, spec.Address, &want); err != nil {
-		return false, true, err
-	}
-	revived := s.comesBack(p, spec.Address)
-	_, created = p.Upload(spec)
-	p.reconcile()
-	return created || revived, true, nil
-}
-
-// spec returns what an upload asks for, once it is known that the server can be
-// connected to. One whose address is known already stays there: of several that
-// its name has, a second look-up might give another.
-func (p *poolInUse) spec(ctx context.Context, address string, r admin.UploadRequest) (pool.ServerSpec, error) {
-	spec := pool.ServerSpec{
-		Address:        address,
-		Weight:         r.Weight,
-		MaxConnections: r.MaxConnections,
-		Sources:        sourcesOf(p.config, p.configured(address)),
-	}
-	if known := p.Find(address); known != nil {
-		spec.Resolved = known.Resolved()
-	}
-	if spec.Resolved != nil {
-		return spec, nil
+// lead returns where the address of a server that is uploaded leads, once it is known
+// that it can be connected to. One whose address is known already stays there: of
+// several that its name has, a second look-up might give another.
+func (p *poolInUse) lead(ctx context.Context, address string) (net.Addr, error) {
+	if known := p.Find(address); known != nil && known.Resolved() != nil {
+		return known.Resolved(), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
-	var err error
-	if spec.Resolved, err = resolve.Address(ctx, address); err != nil {
-		return spec, admin.Invalid("%v", err)
+	resolved, err := resolve.Address(ctx, address)
+	if err != nil {
+		return nil, admin.Invalid("%v", err)
 	}
-	to, ok := spec.Resolved.(*net.TCPAddr)
-	if !ok || len(spec.Sources) == 0 {
-		return spec, nil
+	to, ok := resolved.(*net.TCPAddr)
+	sources := sourcesOf(p.config, p.configured(address))
+	if !ok || len(sources) == 0 {
+		return resolved, nil
 	}
-	source, ip := spec.Sources[0], to.AddrPort().Addr().Unmap()
+	source, ip := sources[0], to.AddrPort().Addr().Unmap()
 	if source.Is4() != ip.Is4() {
-		return spec, admin.Invalid("server %q leads to %v, which is %s, but connections to it come from %v (source), which is %s",
+		return nil, admin.Invalid("server %q leads to %v, which is %s, but connections to it come from %v (source), which is %s",
 			address, ip, family(ip), source, family(source))
 	}
-	return spec, nil
+	return resolved, nil
 }
 
 func family(ip netip.Addr) string {
@@ -110,33 +60,6 @@ func family(ip netip.Addr) string {
 		return "IPv4"
 	}
 	return "IPv6"
-}
-
-// Delete drains a server and removes it from its pool once nothing is in flight
-// on it, or the pool's drain_timeout is over, or at once if r.Force is set.
-func (s *Supervisor) Delete(_ context.Context, r admin.DeleteRequest) (poolName string, err error) {
-	s.changes.Lock() // first: a reload may put another pool in the place of what is found
-	defer s.changes.Unlock()
-	p, address, err := s.find(r.Pool, r.Server)
-	if err != nil {
-		return "", err
-	}
-	if s.stopping.Load() {
-		return "", errStopping
-	}
-	server := p.Find(address)
-	if server == nil {
-		return "", admin.NotFound("pool %q has no server %q; %s", p.Name(), address, existing(p))
-	}
-	if err := s.record(p, address, nil); err != nil {
-		return "", err
-	}
-	leaving := s.beginRemoval(p, server)
-	if r.Force && !leaving.forced {
-		leaving.forced = true
-		close(leaving.force)
-	}
-	return p.Name(), nil
 }
 
 // beginRemoval drains a server, unless that has begun, and removes it in the end. It
@@ -233,39 +156,6 @@ func (s *Supervisor) closeServer(server *pool.Server) {
 		l.CloseServer(server)
 	}
 	s.retiring.closeServer(server)
-}
-
-// Ready reports whether the balancer takes traffic.
-func (s *Supervisor) Ready() (ok bool, reason string) {
-	if s.stopping.Load() {
-		return false, "stopping"
-	}
-	return true, ""
-}
-
-// find returns the pool that is meant and the server's address in its one form.
-func (s *Supervisor) find(name, server string) (p *poolInUse, address string, err error) {
-	var names []string
-	pools := s.current.Load().pools
-	for _, known := range pools {
-		names = append(names, known.Name())
-		if known.Name() == name || name == "" && len(pools) == 1 {
-			p = known
-		}
-	}
-	switch {
-	case len(names) == 0:
-		return nil, "", admin.NotFound("there is no pool")
-	case p == nil && name == "":
-		return nil, "", admin.Invalid("pool is missing; use one of: %s", strings.Join(names, ", "))
-	case p == nil:
-		return nil, "", admin.NotFound("pool %q does not exist; use one of: %s", name, strings.Join(names, ", "))
-	}
-	address, err = config.ParseServer(server)
-	if err != nil {
-		return nil, "", admin.Invalid("server: %v", err)
-	}
-	return p, address, nil
 }
 
 // existing names the servers of a pool, for a message.

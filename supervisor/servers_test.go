@@ -12,17 +12,13 @@ import (
 	"fulcrum/admin"
 )
 
-func uploadRequest(server string) admin.UploadRequest {
-	return admin.UploadRequest{Server: server, Weight: 1}
-}
-
 func TestUpload(t *testing.T) {
 	a, b := echo(t, "a"), echo(t, "b")
 	w := start(t, onePool, quoted(a), "1m")
 	w.ready(a)
-	created, pool, err := w.Upload(t.Context(), admin.UploadRequest{Server: "http://" + b, Weight: 3, MaxConnections: 5})
-	if !created || pool != "all" || err != nil {
-		t.Fatalf("created %t, pool %q, error %v", created, pool, err)
+	done, err := w.Change(t.Context(), uploadOf("", "http://"+b, 3, 5))
+	if !done.Created || done.Pool != "all" || done.Server != b || err != nil {
+		t.Fatalf("%+v, error %v", done, err)
 	}
 	w.ready(b)
 	held := []*talk{}
@@ -37,16 +33,16 @@ func TestUpload(t *testing.T) {
 	}
 
 	before := w.server(b)
-	created, _, err = w.Upload(t.Context(), admin.UploadRequest{Pool: "all", Server: b, Weight: 3, MaxConnections: 5})
-	if created || err != nil {
-		t.Errorf("the same again: created %t, error %v", created, err)
+	done, err = w.Change(t.Context(), uploadOf("all", b, 3, 5))
+	if done.Created || len(done.Changes) != 0 || err != nil {
+		t.Errorf("the same again: %+v, error %v", done, err)
 	}
 	if after := w.server(b); after.Active != 5 || after.Total != before.Total || !after.Ready || after.LastCheck.At != before.LastCheck.At {
 		t.Errorf("the same again: %+v, before %+v", after, before)
 	}
-	created, _, err = w.Upload(t.Context(), admin.UploadRequest{Server: b, Weight: 9})
-	if after := w.server(b); created || err != nil || after.Weight != 9 || after.MaxConnections != 0 || after.Active != 5 {
-		t.Errorf("updated: created %t, error %v, %+v", created, err, after)
+	done, err = w.Change(t.Context(), uploadOf("", b, 9, 0))
+	if after := w.server(b); done.Created || err != nil || after.Weight != 9 || after.MaxConnections != 0 || after.Active != 5 {
+		t.Errorf("updated: %+v, error %v, %+v", done, err, after)
 	}
 	if name := dial(t, w.address("echo")).say("more"); name != "b" {
 		t.Errorf("%s was chosen, want b, which has no limit now", name)
@@ -106,7 +102,7 @@ func TestRefusals(t *testing.T) {
 				_, err := c.w.upload(c.pool, c.server)
 				wantRefusal(t, err, c.status, want)
 			}
-			_, err := c.w.Delete(t.Context(), admin.DeleteRequest{Pool: c.pool, Server: c.server})
+			_, err := c.w.Change(t.Context(), admin.ServerChange{Action: admin.Delete, Pool: c.pool, Server: c.server})
 			wantRefusal(t, err, c.status, want)
 		})
 	}
@@ -156,7 +152,7 @@ func TestDelete(t *testing.T) {
 		t.Errorf("%d removals are kept after the server is gone", n)
 	}
 	w.changes.Unlock()
-	_, err := w.Delete(t.Context(), admin.DeleteRequest{Server: a})
+	_, err := w.Change(t.Context(), admin.ServerChange{Action: admin.Delete, Server: a})
 	wantRefusal(t, err, 404, "it has "+b)
 	if created, err := w.upload("", a); !created || err != nil {
 		t.Errorf("uploaded after it was gone: created %t, error %v", created, err)
@@ -255,9 +251,9 @@ func TestUploadRevives(t *testing.T) {
 	dial(t, w.address("echo")).say("gone") // two in all
 	before := w.current.Load().pools[0].Find(a)
 	w.delete(a, false)
-	created, _, err := w.Upload(t.Context(), admin.UploadRequest{Server: a, Weight: 4})
-	if !created || err != nil {
-		t.Fatalf("created %t, error %v", created, err)
+	done, err := w.Change(t.Context(), uploadOf("", a, 4, 0))
+	if !done.Created || err != nil {
+		t.Fatalf("created %t, error %v", done.Created, err)
 	}
 	w.removing.Wait()
 	if s := w.server(a); s.Draining || !s.Ready || s.Total != 2 || s.Weight != 4 || w.current.Load().pools[0].Find(a) != before {
@@ -316,7 +312,7 @@ func TestMessagesAreBounded(t *testing.T) {
 	}
 	w := start(t, `{"listeners": [{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "all"}],
 	  "pools": [{"name": "all", "servers": [%s], "health": false}]}`, quoted(all...))
-	_, err := w.Delete(t.Context(), admin.DeleteRequest{Server: "127.0.0.1:80"})
+	_, err := w.Change(t.Context(), admin.ServerChange{Action: admin.Delete, Server: "127.0.0.1:80"})
 	wantRefusal(t, err, 404, "it has "+all[0]+", "+all[1])
 	if text := err.Error(); len(text) > 500 || !strings.HasSuffix(text, ", …") {
 		t.Errorf("a message of %d bytes: %s", len(text), text)

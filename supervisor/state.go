@@ -109,21 +109,21 @@ func (s *Supervisor) remember(c *config.Config) []state.Pool {
 	return m.Pools
 }
 
-// record has a server's change outlast the process: it is to be as want says, or not
-// to be if want is nil. It is called with changes held, before the change is made;
-// after an error nothing is to change.
-func (s *Supervisor) record(p *poolInUse, address string, want *state.Settings) error {
+// record has changes of servers of a pool outlast the process. It is called with
+// changes held, before they are made; after an error nothing is to change.
+func (s *Supervisor) record(p *poolInUse, steps []step) error {
 	if s.state == nil {
 		return nil
 	}
-	var says *state.Settings
-	if p.configures(address) {
-		c := p.configured(address)
+	says := make(map[string]*state.Settings, len(p.config.Servers))
+	for _, c := range p.config.Servers {
 		of := settings(c.Weight, c.MaxConnections)
-		says = &of
+		says[c.Address] = &of
 	}
 	err := s.state.Change(func(to *state.State) error {
-		to.Set(p.Name(), address, says, want)
+		for _, step := range steps {
+			to.Set(p.Name(), step.address, says[step.address], step.want)
+		}
 		return nil
 	})
 	switch {
@@ -143,6 +143,7 @@ func (p *poolInUse) specOf(s state.Server) pool.ServerSpec {
 		Resolved:       p.leads[s.Address],
 		Weight:         s.Weight,
 		MaxConnections: s.MaxConnections,
+		Draining:       s.Draining,
 		Sources:        sourcesOf(p.config, p.configured(s.Address)),
 	}
 }

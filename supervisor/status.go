@@ -1,6 +1,9 @@
 package supervisor
 
 import (
+	"encoding/json"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"fulcrum/admin"
@@ -15,40 +18,86 @@ func (s *Supervisor) Pools() []admin.Pool {
 	now := s.current.Load()
 	pools := make([]admin.Pool, len(now.pools))
 	for i, p := range now.pools {
-		pools[i] = admin.Pool{Name: p.Name(), Algorithm: p.Algorithm(), Queued: p.Queued(), Servers: []admin.Server{}}
-		tcp, http := now.feeding(p)
-		known := make(map[string]*pool.Server)
-		for _, server := range p.Servers() {
-			known[server.Address()] = server
-		}
-		named := make(map[string]bool)
-		for _, c := range p.config.Servers {
-			named[c.Address] = true
-		}
-		for _, status := range p.Status() {
-			server := describe(status)
-			if server.Source = state.Uploaded; named[status.Address] {
-				server.Source = state.Configured
-			}
-			server.TCP = tcpTraffic(seenBy(tcp, known[status.Address]))
-			server.HTTP = httpTraffic(seenBy(http, known[status.Address]))
-			pools[i].Servers = append(pools[i].Servers, server)
-		}
+		pools[i] = *p.describe()
+		now.addTraffic(p, pools[i].Servers)
 	}
 	return pools
 }
 
-func describe(s pool.Status) admin.Server {
+// Pool returns a pool with its servers.
+func (s *Supervisor) Pool(name string) (admin.Pool, error) {
+	p, err := s.findPool(name)
+	if err != nil {
+		return admin.Pool{}, err
+	}
+	pool := *p.describe()
+	s.current.Load().addTraffic(p, pool.Servers)
+	return pool, nil
+}
+
+// Server returns a server of a pool.
+func (s *Supervisor) Server(poolName, written string) (admin.Server, error) {
+	p, err := s.findPool(poolName)
+	if err != nil {
+		return admin.Server{}, err
+	}
+	address, err := parseServer(written)
+	if err != nil {
+		return admin.Server{}, err
+	}
+	server := p.Find(address)
+	if server == nil {
+		return admin.Server{}, p.unknown(address)
+	}
+	one := []admin.Server{describe(server.Status(), p.configures(address))}
+	s.current.Load().addTraffic(p, one)
+	return one[0], nil
+}
+
+// describe returns a pool and its servers without their traffic.
+func (p *poolInUse) describe() *admin.Pool {
+	pool := &admin.Pool{Name: p.Name(), Algorithm: p.Algorithm(), Queued: p.Queued(), Servers: []admin.Server{}}
+	named := make(map[string]bool)
+	for _, c := range p.config.Servers {
+		named[c.Address] = true
+	}
+	for _, status := range p.Status() {
+		pool.Servers = append(pool.Servers, describe(status, named[status.Address]))
+	}
+	return pool
+}
+
+// addTraffic adds what the listeners saw of servers of a pool.
+func (r *running) addTraffic(p *poolInUse, servers []admin.Server) {
+	tcp, http := r.feeding(p)
+	known := make(map[string]*pool.Server)
+	for _, server := range p.Servers() {
+		known[server.Address()] = server
+	}
+	for i := range servers {
+		of := known[servers[i].Address]
+		servers[i].TCP = tcpTraffic(seenBy(tcp, of))
+		servers[i].HTTP = httpTraffic(seenBy(http, of))
+	}
+}
+
+// describe returns a server without its traffic.
+func describe(s pool.Status, named bool) admin.Server {
 	server := admin.Server{
 		Address:        s.Address,
+		Source:         state.Uploaded,
 		Weight:         s.Weight,
 		MaxConnections: s.MaxConnections,
 		Healthy:        s.Health.Healthy,
 		Draining:       s.Draining,
+		Deleting:       s.Leaving,
 		Ready:          s.Ready,
 		Active:         s.Active,
 		Total:          s.Total,
 		Failures:       s.Failures,
+	}
+	if named {
+		server.Source = state.Configured
 	}
 	if s.Health.Checked() {
 		server.LastCheck = &admin.Check{
@@ -59,6 +108,41 @@ func describe(s pool.Status) admin.Server {
 		}
 	}
 	return server
+}
+
+// Config returns the config as it runs, in JSON and without secrets.
+func (s *Supervisor) Config() json.RawMessage { return s.current.Load().config.JSON() }
+
+// Ready reports whether the balancer takes traffic.
+func (s *Supervisor) Ready() (ok bool, reason string) {
+	if s.stopping.Load() {
+		return false, "stopping"
+	}
+	return true, ""
+}
+
+// Status returns what there is to say of the whole balancer.
+func (s *Supervisor) Status() admin.Status {
+	now := s.current.Load()
+	status := admin.Status{
+		Version:       Version(),
+		PID:           os.Getpid(),
+		Started:       s.started,
+		UptimeSeconds: time.Since(s.started).Seconds(),
+		Config:        now.config.File,
+		IO:            now.io.String(),
+	}
+	status.Ready, status.Reason = s.Ready()
+	return status
+}
+
+// Version is what the build recorded: a release's tag, or the commit.
+func Version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok || info.Main.Version == "" {
+		return "unknown"
+	}
+	return info.Main.Version
 }
 
 // Listeners returns every listener, in the order of the config.

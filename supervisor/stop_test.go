@@ -39,7 +39,7 @@ func TestStop(t *testing.T) {
 	}
 	_, err := w.upload("", "127.0.0.1:1")
 	wantRefusal(t, err, 409, "the balancer is stopping")
-	_, err = w.Delete(t.Context(), admin.DeleteRequest{Server: a.address})
+	_, err = w.Change(t.Context(), admin.ServerChange{Action: admin.Delete, Server: a.address})
 	wantRefusal(t, err, 409, "the balancer is stopping")
 	for _, l := range w.Listeners() {
 		eventually(t, l.Name+" takes no connections", func() bool {
@@ -238,9 +238,9 @@ func TestStorm(t *testing.T) {
 	storm := func(pool string, servers []string, force bool) {
 		for i := 0; ; i++ {
 			server := servers[i%len(servers)]
-			_, _, err := w.Upload(ctx, admin.UploadRequest{Pool: pool, Server: server, Weight: 1 + i%3})
+			_, err := w.Change(ctx, uploadOf(pool, server, 1+i%3, 0))
 			if err == nil {
-				_, err = w.Delete(ctx, admin.DeleteRequest{Pool: pool, Server: server, Force: force})
+				_, err = w.Change(ctx, admin.ServerChange{Action: admin.Delete, Pool: pool, Server: server, Force: force})
 			}
 			switch refusalStatus(err) {
 			case 0, http.StatusNotFound: // the latter: another goroutine's delete came first

@@ -30,6 +30,7 @@ const adminGrace = 2 * time.Second
 // A Supervisor runs a balancer. Its methods may be called from any goroutine.
 type Supervisor struct {
 	log      *slog.Logger
+	started  time.Time
 	load     atomic.Pointer[func() (*config.Config, error)] // nil: the config cannot be reloaded
 	current  atomic.Pointer[running]                        // stored under changes
 	stopping atomic.Bool
@@ -38,7 +39,7 @@ type Supervisor struct {
 	stopOnce sync.Once
 
 	reloads  chan struct{}          // holds one while there is a reload; sent before changes is taken
-	changes  sync.Mutex             // held while servers are uploaded or deleted, and while a reload goes over
+	changes  sync.Mutex             // held while servers are changed, and while a reload goes over
 	removals map[serverKey]*removal // deleted servers that still drain; guarded by changes
 	removing sync.WaitGroup         // the goroutines of removals
 
@@ -51,7 +52,7 @@ type Supervisor struct {
 // error that names every problem. The config must be complete (config.Load or
 // Config.Complete) and is not to be changed afterwards. Stop must follow.
 func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
-	s := &Supervisor{log: log, reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
+	s := &Supervisor{log: log, started: time.Now(), reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	var err error
 	if s.state, err = openState(c.State, log); err != nil {

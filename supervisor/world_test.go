@@ -272,16 +272,21 @@ func (w *world) address(name string) string {
 	return ""
 }
 
+// uploadOf is the upload of a server.
+func uploadOf(pool, server string, weight, maxConnections int) admin.ServerChange {
+	return admin.ServerChange{Action: admin.Upload, Pool: pool, Server: server, Weight: &weight, MaxConnections: &maxConnections}
+}
+
 func (w *world) upload(pool, server string) (created bool, err error) {
-	created, _, err = w.Upload(context.Background(), admin.UploadRequest{Pool: pool, Server: server, Weight: 1})
-	return created, err
+	done, err := w.Change(context.Background(), admin.ServerChange{Action: admin.Upload, Pool: pool, Server: server})
+	return done.Created, err
 }
 
 func (w *world) delete(server string, force bool) {
 	w.t.Helper()
-	pool, err := w.Delete(context.Background(), admin.DeleteRequest{Server: server, Force: force})
-	if err != nil || pool != "all" {
-		w.t.Fatalf("delete: pool %q, error %v", pool, err)
+	done, err := w.Change(context.Background(), admin.ServerChange{Action: admin.Delete, Server: server, Force: force})
+	if err != nil || done.Pool != "all" {
+		w.t.Fatalf("delete: pool %q, error %v", done.Pool, err)
 	}
 }
 

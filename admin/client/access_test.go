@@ -54,7 +54,7 @@ func TestToken(t *testing.T) {
 		}
 		_, err = c.List(t.Context())
 		wantStatus(t, err, status, "token")
-		_, err = c.Upload(t.Context(), admin.UploadRequest{Server: "a:1"})
+		_, _, err = c.Change(t.Context(), admin.ServerChange{Action: admin.Upload, Server: "a:1"}, "")
 		if status == 200 {
 			wantStatus(t, err, 403, `token "ops" may only read`)
 		} else {

@@ -1,5 +1,5 @@
 // Package client speaks to the admin listener of a running balancer: it lists
-// listeners and servers, uploads and deletes servers, and has the config reloaded.
+// listeners and servers, changes servers, and has the config reloaded.
 //
 // A Client holds no connection between calls and needs no closing. Each call
 // ends within ten seconds or when its context does. What goes wrong is one of
@@ -144,87 +144,53 @@ func (o *Options) tls() (*tls.Config, error) {
 	return config, nil
 }
 
-// List returns every pool with its servers.
-func (c *Client) List(ctx context.Context) ([]admin.Pool, error) {
-	var answer admin.ServersAnswer
-	err := c.call(ctx, http.MethodGet, "/servers", nil, nil, &answer)
-	return answer.Pools, err
+// A request is what is asked of the admin listener.
+type request struct {
+	method, path string // the path is escaped
+	query        url.Values
+	body         []byte // JSON; nil: none
+	ifMatch      string // "": not sent
 }
 
-// Listeners returns every listener.
-func (c *Client) Listeners(ctx context.Context) ([]admin.ListenerInfo, error) {
-	var answer admin.ListenersAnswer
-	err := c.call(ctx, http.MethodGet, "/listeners", nil, nil, &answer)
-	return answer.Listeners, err
-}
-
-// Upload adds a server or updates it. A Weight of 0 means 1.
-func (c *Client) Upload(ctx context.Context, r admin.UploadRequest) (admin.UploadAnswer, error) {
-	var answer admin.UploadAnswer
-	if r.Weight == 0 {
-		r.Weight = 1
-	}
-	body, err := json.Marshal(r)
-	if err != nil {
-		return answer, fmt.Errorf("encode the request: %w", err)
-	}
-	err = c.call(ctx, http.MethodPost, "/upload_server", nil, body, &answer)
-	return answer, err
-}
-
-// Delete drains a server and then removes it, or with r.Force closes it now.
-func (c *Client) Delete(ctx context.Context, r admin.DeleteRequest) (admin.DeleteAnswer, error) {
-	query := url.Values{"server": {r.Server}, "force": {strconv.FormatBool(r.Force)}}
-	if r.Pool != "" {
-		query.Set("pool", r.Pool)
-	}
-	var answer admin.DeleteAnswer
-	err := c.call(ctx, http.MethodDelete, "/delete_server", query, nil, &answer)
-	return answer, err
-}
-
-// Reload has the balancer go over to its config file as it is now, or with dryRun
-// only say what that would change.
-func (c *Client) Reload(ctx context.Context, dryRun bool) (admin.ReloadAnswer, error) {
-	var answer admin.ReloadAnswer
-	query := url.Values{"dry_run": {strconv.FormatBool(dryRun)}}
-	err := c.call(ctx, http.MethodPost, "/reload", query, nil, &answer)
-	return answer, err
-}
-
-// call sends one request and decodes a 2xx answer into answer.
-func (c *Client) call(ctx context.Context, method, path string, query url.Values, body []byte, answer any) error {
+// call sends one request and decodes a 2xx answer, whose ETag it returns, into answer.
+func (c *Client) call(ctx context.Context, r request, answer any) (etag string, err error) {
 	target := c.base
-	target.Path, target.RawQuery = path, query.Encode()
-	request, err := http.NewRequestWithContext(ctx, method, target.String(), bytes.NewReader(body))
-	if err != nil {
-		return fmt.Errorf("admin address %q is not valid: %w", c.address, err)
+	target.RawPath, target.RawQuery = r.path, r.query.Encode()
+	if target.Path, err = url.PathUnescape(r.path); err != nil {
+		return "", err
 	}
-	if body != nil {
+	request, err := http.NewRequestWithContext(ctx, r.method, target.String(), bytes.NewReader(r.body))
+	if err != nil {
+		return "", fmt.Errorf("admin address %q is not valid: %w", c.address, err)
+	}
+	if r.body != nil {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	if r.ifMatch != "" {
+		request.Header.Set("If-Match", r.ifMatch)
 	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
-		return c.unreached(err)
+		return "", c.unreached(err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	if err != nil {
-		return c.unreached(err)
+		return "", c.unreached(err)
 	}
 	if len(text) > maxAnswer {
-		return fmt.Errorf("the answer of %s is larger than %d bytes", c.address, maxAnswer)
+		return "", fmt.Errorf("the answer of %s is larger than %d bytes", c.address, maxAnswer)
 	}
 	if response.StatusCode/100 != 2 {
-		return c.refused(response.StatusCode, text)
+		return "", c.refused(response.StatusCode, text)
 	}
 	if err := json.Unmarshal(text, answer); err != nil {
-		return fmt.Errorf("%s does not answer like an admin listener: %w", c.address, err)
+		return "", fmt.Errorf("%s does not answer like an admin listener: %w", c.address, err)
 	}
-	return nil
+	return response.Header.Get("ETag"), nil
 }
 
 // unreached says in words why there was no answer.

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
@@ -24,8 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // fake is a Controller with one pool that keeps what it was asked last.
 type fake struct {
 	mu     sync.Mutex
-	upload admin.UploadRequest
-	delete admin.DeleteRequest
+	change admin.ServerChange
 	dryRun bool
 	err    error
 }
@@ -49,21 +49,31 @@ func (f *fake) Pools() []admin.Pool             { return pools }
 func (f *fake) Listeners() []admin.ListenerInfo { return listeners }
 func (f *fake) Ready() (bool, string)           { return true, "" }
 
-func (f *fake) Upload(_ context.Context, r admin.UploadRequest) (bool, string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.upload = r
-	return true, "web", f.err
+func (f *fake) Pool(name string) (admin.Pool, error) {
+	if name != "web" {
+		return admin.Pool{}, admin.NotFound("pool %q does not exist", name)
+	}
+	return pools[0], nil
 }
 
-func (f *fake) Delete(_ context.Context, r admin.DeleteRequest) (string, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.delete = r
-	return "web", f.err
+func (f *fake) Server(pool, server string) (admin.Server, error) {
+	if server != pools[0].Servers[0].Address {
+		return admin.Server{}, admin.NotFound("server %q is not in pool %q", server, pool)
+	}
+	return pools[0].Servers[0], nil
 }
 
-func (f *fake) Reload(_ context.Context, dryRun bool) ([]string, error) {
+func (f *fake) Config() json.RawMessage { return json.RawMessage(`{"io":"auto"}`) }
+func (f *fake) Status() admin.Status    { return admin.Status{Version: "v1", PID: 7, Ready: true} }
+
+func (f *fake) Change(_ context.Context, c admin.ServerChange) (admin.Changed, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.change = c
+	return admin.Changed{Pool: c.Pool, Server: c.Server, Created: c.Action == admin.Upload, Changes: []string{"weight"}, ETag: `"2"`}, f.err
+}
+
+func (f *fake) ReloadIf(_ context.Context, _ admin.Condition, dryRun bool) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.dryRun = dryRun
@@ -115,7 +125,7 @@ func client(t *testing.T, address string) *Client {
 	return c
 }
 
-func TestListUploadDelete(t *testing.T) {
+func TestLists(t *testing.T) {
 	f := &fake{}
 	address := serve(t, f)
 	for _, written := range []string{address, "http://" + address, "http://" + address + "/"} {
@@ -126,21 +136,72 @@ func TestListUploadDelete(t *testing.T) {
 		if got, err := c.Listeners(t.Context()); err != nil || !reflect.DeepEqual(got, listeners) {
 			t.Errorf("Listeners: %+v, %v", got, err)
 		}
-		uploaded, err := c.Upload(t.Context(), admin.UploadRequest{Server: "http://127.0.0.1:9003", MaxConnections: 7})
-		if want := (admin.UploadAnswer{Pool: "web", Server: "http://127.0.0.1:9003", Created: true}); err != nil || uploaded != want {
-			t.Errorf("Upload: %+v, %v", uploaded, err)
+	}
+}
+
+// What the balancer is asked is what the caller asked for, whatever is in the names.
+func TestChanges(t *testing.T) {
+	f := &fake{}
+	c := client(t, serve(t, f))
+	const strange = "a&b=c d/%2F?e#f+é"
+	for _, change := range []admin.ServerChange{
+		{Action: admin.Upload, Pool: "web", Server: "http://127.0.0.1:9003", Weight: new(2), MaxConnections: new(0)},
+		{Action: admin.Upload, Pool: "web", Server: "unix:/run/app.sock"},
+		{Action: admin.Patch, Pool: strange, Server: strange, MaxConnections: new(7)},
+		{Action: admin.Delete, Pool: "web", Server: "[::1]:9003", Force: true},
+		{Action: admin.Delete, Pool: "..", Server: ".", DryRun: true},
+		{Action: admin.Drain, Pool: "web", Server: "127.0.0.1:9003"},
+		{Action: admin.Undrain, Pool: "web", Server: "127.0.0.1:9003", DryRun: true},
+		{Action: admin.Drain, Pool: strange},
+		{Action: admin.Undrain, Pool: "web"},
+	} {
+		want := admin.ChangeAnswer{Pool: change.Pool, Server: change.Server, Created: change.Action == admin.Upload, Changes: []string{"weight"}, DryRun: change.DryRun}
+		if got, etag, err := c.Change(t.Context(), change, ""); err != nil || !reflect.DeepEqual(got, want) || etag != `"2"` {
+			t.Errorf("%+v: got %+v, %s, %v", change, got, etag, err)
 		}
-		if want := (admin.UploadRequest{Server: "http://127.0.0.1:9003", Weight: 1, MaxConnections: 7}); f.upload != want {
-			t.Errorf("the controller was asked %+v", f.upload)
+		if !reflect.DeepEqual(f.change, change) {
+			t.Errorf("asked %+v, want %+v", f.change, change)
 		}
-		request := admin.DeleteRequest{Pool: "a&b=c d", Server: "[::1]:9003", Force: true}
-		deleted, err := c.Delete(t.Context(), request)
-		if want := (admin.DeleteAnswer{Pool: "web", Server: "[::1]:9003"}); err != nil || deleted != want {
-			t.Errorf("Delete: %+v, %v", deleted, err)
+	}
+	if _, _, err := c.Change(t.Context(), admin.ServerChange{Action: admin.Drain, Pool: "web"}, `"1"`); err != nil {
+		t.Error(err)
+	}
+	if err := f.change.If.Holds(`"1"`); err != nil {
+		t.Errorf("If-Match was not passed on: %v", err)
+	}
+	if err := f.change.If.Holds(`"2"`); err == nil {
+		t.Error("If-Match was not passed on")
+	}
+}
+
+func TestWithoutAPoolItIsTheOnlyOne(t *testing.T) {
+	f := &fake{}
+	c := client(t, serve(t, f))
+	if _, _, err := c.Change(t.Context(), admin.ServerChange{Action: admin.Drain, Server: "a:1"}, ""); err != nil || f.change.Pool != "web" {
+		t.Errorf("asked for pool %q, error %v", f.change.Pool, err)
+	}
+	for names, want := range map[string]string{`{"name": "web"}, {"name": "api"}`: "pool is missing; use one of: web, api (400 Bad Request)", "": "there is no pool (404 Not Found)"} {
+		other := client(t, answers(t, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"pools": [`+names+`]}`) }))
+		if _, _, err := other.Server(t.Context(), "", "a:1"); err == nil || err.Error() != want {
+			t.Errorf("with the pools %s: %v, want %s", names, err, want)
 		}
-		if f.delete != request {
-			t.Errorf("the controller was asked %+v", f.delete)
-		}
+	}
+}
+
+func TestResources(t *testing.T) {
+	c := client(t, serve(t, &fake{}))
+	want := pools[0].Servers[0]
+	if got, etag, err := c.Server(t.Context(), "web", want.Address); err != nil || !reflect.DeepEqual(got, want) || etag != want.ETag() {
+		t.Errorf("Server: %+v, %s, %v", got, etag, err)
+	}
+	if got, err := c.Listener(t.Context(), "db"); err != nil || !reflect.DeepEqual(got, listeners[0]) {
+		t.Errorf("Listener: %+v, %v", got, err)
+	}
+	if got, err := c.Config(t.Context()); err != nil || string(got) != `{"io":"auto"}` {
+		t.Errorf("Config: %s, %v", got, err)
+	}
+	if got, err := c.Status(t.Context()); err != nil || got.Version != "v1" || got.PID != 7 || !got.Ready {
+		t.Errorf("Status: %+v, %v", got, err)
 	}
 }
 
@@ -163,16 +224,16 @@ func TestReload(t *testing.T) {
 func TestRefusalsArePassedOn(t *testing.T) {
 	f := &fake{err: admin.NotFound(`server "a:1" is not in pool "web"`)}
 	c := client(t, serve(t, f))
-	_, err := c.Delete(t.Context(), admin.DeleteRequest{Server: "a:1"})
+	_, _, err := c.Change(t.Context(), admin.ServerChange{Action: admin.Delete, Server: "a:1"}, "")
 	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 404 || err.Error() != `server "a:1" is not in pool "web" (404 Not Found)` {
 		t.Errorf("got %#v", err)
 	}
 	f.err = errors.New("disk full")
-	_, err = c.Upload(t.Context(), admin.UploadRequest{Server: "a:1"})
+	_, _, err = c.Change(t.Context(), admin.ServerChange{Action: admin.Upload, Server: "a:1"}, "")
 	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 500 || e.Message != "internal error" {
 		t.Errorf("got %#v", err)
 	}
-	_, err = c.Upload(t.Context(), admin.UploadRequest{Server: "a:1", Weight: -1})
+	_, _, err = c.Change(t.Context(), admin.ServerChange{Action: admin.Upload, Server: "a:1", Weight: new(-1)}, "")
 	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 400 || !strings.Contains(e.Message, `"weight" is -1`) {
 		t.Errorf("got %#v", err)
 	}
@@ -201,9 +262,8 @@ func TestUnixSocket(t *testing.T) {
 	if got, err := c.List(t.Context()); err != nil || !reflect.DeepEqual(got, pools) {
 		t.Errorf("List: %+v, %v", got, err)
 	}
-	uploaded, err := c.Upload(t.Context(), admin.UploadRequest{Server: "unix:/run/app.sock"})
-	if want := (admin.UploadAnswer{Pool: "web", Server: "unix:/run/app.sock", Created: true}); err != nil || uploaded != want {
-		t.Errorf("Upload: %+v, %v", uploaded, err)
+	if got, _, err := c.Server(t.Context(), "web", "127.0.0.1:9001"); err != nil || got.Weight != 2 {
+		t.Errorf("Server: %+v, %v", got, err)
 	}
 }
 
