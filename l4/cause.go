@@ -14,7 +14,7 @@ const (
 	ServerReset                 // the server did
 	Idle                        // no byte moved for the idle timeout
 	HalfClosedIdle              // nor, after one direction had ended, for the half-closed timeout
-	Drained                     // closed by CloseServer, or by the deadline of Stop
+	Drained                     // closed by CloseServer or CloseAll, or by the deadline of Stop
 	InternalError               // a bug: a panic, which was logged
 
 	NoneReady     // no server was ready, or none by the time the first checks had to be over

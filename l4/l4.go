@@ -194,3 +194,25 @@ func (l *Listener) CloseServer(server *pool.Server) {
 		w.loop.Post(func() { w.leaveServer(server) })
 	}
 }
+
+// CloseAll closes all connections that there are, soon.
+func (l *Listener) CloseAll() {
+	for _, w := range l.workers {
+		w.loop.Post(w.closeAll)
+	}
+}
+
+// Remaining returns how many connections are open and how long the oldest of them has
+// been. It is an error when ctx ends before all loops have told.
+func (l *Listener) Remaining(ctx context.Context) (connections int64, oldest time.Duration, err error) {
+	loops := make([]*loop.Loop, len(l.workers))
+	for i, w := range l.workers {
+		loops[i] = w.loop
+	}
+	all, err := loop.Ask(ctx, loops, func(i int) remaining { return l.workers[i].remaining() })
+	for _, r := range all {
+		connections += r.connections
+		oldest = max(oldest, r.oldest)
+	}
+	return connections, oldest, err
+}

@@ -138,8 +138,26 @@ func (w *worker) stopNow() {
 		w.port.Close()
 		w.port = nil
 	}
-	w.each(func(s *session) { s.end(Drained, nil) })
+	w.closeAll()
 	w.finish()
+}
+
+func (w *worker) closeAll() {
+	w.each(func(s *session) { s.end(Drained, nil) })
+}
+
+// remaining is what a worker has not finished.
+type remaining struct {
+	connections int64
+	oldest      time.Duration
+}
+
+func (w *worker) remaining() (r remaining) {
+	w.each(func(s *session) {
+		r.connections++
+		r.oldest = max(r.oldest, w.loop.Now()-s.began)
+	})
+	return r
 }
 
 func (w *worker) leaveServer(server *pool.Server) {
