@@ -80,7 +80,7 @@ func (x *exchange) begin(out []byte) []byte {
 	switch {
 	case !x.up.ended():
 		x.verdict = lingers
-	case !x.req.keeps() || x.untilClose || x.w.p.draining.Load():
+	case !x.req.keeps() || x.untilClose || x.w.draining():
 		x.verdict = closes
 	}
 	connection := ""

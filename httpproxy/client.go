@@ -225,7 +225,7 @@ func (c *client) settle(v verdict) {
 	switch {
 	case v == keeps:
 		c.stage = reading
-		c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.patience(c.w.plan.IdleTimeout))
+		c.alarm.start(c.conn, c.w.loop.Now(), c.w.patience(c.w.plan.IdleTimeout))
 		c.proceed()
 	case v == lingers, c.paused, len(c.in) > 0:
 		c.linger()

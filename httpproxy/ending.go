@@ -11,7 +11,7 @@ const (
 	ClientClosed                // the client ended its direction or left, before the end of the request or of the answer
 	ClientReset                 // the client reset the connection, or that broke down
 	Idle                        // no byte moved for the idle timeout: of an answer, which the client did not take, or in a tunnel
-	Drained                     // closed by CloseServer, or by the deadline of Stop
+	Drained                     // closed by CloseServer or CloseAll, or by the deadline of Stop
 	InternalError               // a bug: a panic, which was logged
 
 	BadHeader    // the PROXY header was missing, wrong or late

@@ -67,7 +67,7 @@ func (c *client) identified() {
 		}
 	}
 	c.trusted = p.trusts(c.address)
-	c.alarm.start(c.conn, c.w.loop.Now(), c.w.p.patience(p.HeaderTimeout))
+	c.alarm.start(c.conn, c.w.loop.Now(), c.w.patience(p.HeaderTimeout))
 }
 
 // trusts reports whether what a client says of others is believed.

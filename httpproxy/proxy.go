@@ -2,7 +2,8 @@
 // passes each to a server of a pool and streams the answer back.
 //
 // New binds, Start serves, Drain announces the end to clients (Connection:
-// close), Stop ends everything and waits for it. Every request acquires one lease
+// close), CloseAll ends what does not end by itself, Stop ends everything and waits
+// for it. Every request acquires one lease
 // from its pool, which is released once, when the server's answer has ended; the
 // pool alone counts.
 //
@@ -46,16 +47,12 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"fulcrum/httpproxy/route"
 	"fulcrum/limit"
 	"fulcrum/loop"
 	"fulcrum/pool"
 )
-
-// drainGrace is for a request already on its way to an idle connection.
-const drainGrace = 500 * time.Millisecond
 
 // A Proxy is one http listener and the connections on both its sides. Its
 // methods may be called from any goroutine.
@@ -153,15 +150,6 @@ func (p *Proxy) takeSockets() []int {
 // Addr returns the address that clients connect to.
 func (p *Proxy) Addr() net.Addr { return p.address }
 
-// Drain makes every answer from now on the last of its connection, and closes
-// idle client connections after a short grace. New clients are still served.
-func (p *Proxy) Drain() {
-	p.draining.Store(true)
-	for _, w := range p.workers {
-		w.loop.Post(w.drain)
-	}
-}
-
 // Stop stops accepting, drains, and waits for the requests in flight until ctx
 // ends; then it closes what is left and says so in its error. No client whose
 // handshake had ended is reset before it was served.
@@ -172,7 +160,7 @@ func (p *Proxy) Stop(ctx context.Context) error {
 
 func (p *Proxy) stop(ctx context.Context) error {
 	loop.Abandon(p.takeSockets())
-	p.Drain()
+	p.Drain(true)
 	for _, w := range p.workers {
 		w.loop.Post(w.retire)
 	}
@@ -192,15 +180,8 @@ func (p *Proxy) stop(ctx context.Context) error {
 	return nil
 }
 
-// patience returns how long to wait for something that the proxy can do without.
-func (p *Proxy) patience(d time.Duration) time.Duration {
-	if p.draining.Load() {
-		return min(d, drainGrace)
-	}
-	return d
-}
-
-// CloseServer closes every connection to s, in use or idle, soon.
+// CloseServer closes every connection to s, in use or idle, soon; WebSockets as
+// CloseAll does.
 func (p *Proxy) CloseServer(s *pool.Server) {
 	for _, w := range p.workers {
 		w.loop.Post(func() { w.closeServer(s) })

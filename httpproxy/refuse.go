@@ -113,7 +113,7 @@ func (c *client) refuse(f failure, last bool) {
 // begun.
 func (x *exchange) fail(f failure) {
 	c := x.c
-	last := !x.req.bodyless() || !x.req.keeps() || c.w.p.draining.Load()
+	last := !x.req.bodyless() || !x.req.keeps() || c.w.draining()
 	c.refuse(f, last)
 	if last {
 		c.settle(lingers)

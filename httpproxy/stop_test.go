@@ -133,7 +133,7 @@ func TestDrainAnswersWhatIsOnItsWay(t *testing.T) {
 	}
 	busy.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
 	busy.head()
-	w.proxy.Drain()
+	w.proxy.Drain(true)
 	late.send("GET /quick HTTP/1.1\r\nHost: h\r\n\r\n")
 	if resp, _, _ := late.response("GET"); resp.StatusCode != 200 || !resp.Close {
 		t.Errorf("on its way: %d, close %v", resp.StatusCode, resp.Close)

@@ -4,8 +4,15 @@ import (
 	"bytes"
 	"time"
 
+	"fulcrum/loop"
 	"fulcrum/pool"
 	"fulcrum/relay"
+)
+
+// The sides of a tunnel.
+const (
+	clientSide = iota
+	upstreamSide
 )
 
 // A tunnel is what an upgrade turns a client's and a server's connection into.
@@ -17,6 +24,10 @@ type tunnel struct {
 	early int // bytes of the server's that were sent on before the pair began
 	trace trace
 	entry *entry // of the request; nil: there is no access log
+
+	webSocket bool
+	leaving   bool      // there is a farewell
+	passed    [2]frames // of a WebSocket: those that came from each side
 }
 
 // upgrade passes a 101 on and then whatever comes, beginning with what was already
@@ -33,7 +44,13 @@ func (x *exchange) upgrade(early []byte) {
 	x.w.send(c.conn, append(out, early...))
 	u.conn.Send(c.in)
 	sent := len(c.in)
-	t := &tunnel{c: c, u: u, lease: x.lease, early: len(early), trace: x.trace}
+	t := &tunnel{c: c, u: u, lease: x.lease, early: len(early), trace: x.trace, webSocket: is(x.req.upgrade, "websocket")}
+	how := &x.w.tunnels
+	if t.webSocket {
+		how = &x.w.webSockets
+		t.passed[clientSide].pass(c.in)
+		t.passed[upstreamSide].pass(early)
+	}
 	if x.w.plan.AccessLog != nil {
 		t.entry = x.entry(Upgraded).clone()
 	}
@@ -44,7 +61,7 @@ func (x *exchange) upgrade(early []byte) {
 	c.tunnel, u.tunnel = t, t
 	c.in, u.in = x.w.keep(c.in, nil), x.w.keep(u.in, nil)
 	x.w.giveExchange(x)
-	t.pair.Start(&x.w.tunnels, t, sent)
+	t.pair.Start(how, t, sent)
 	if c.ended {
 		t.pair.Ended(client)
 	}
@@ -52,6 +69,25 @@ func (x *exchange) upgrade(early []byte) {
 
 // Answered is of no interest: the answer was the 101.
 func (t *tunnel) Answered(*relay.Pair) {}
+
+// Passing follows the frames of a WebSocket.
+func (t *tunnel) Passing(_ *relay.Pair, from *loop.Conn, b []byte) { t.passed[t.sideOf(from)].pass(b) }
+
+func (t *tunnel) sides() [2]*loop.Conn { return [2]*loop.Conn{t.pair.Client, t.pair.Upstream} }
+
+func (t *tunnel) sideOf(c *loop.Conn) int {
+	if c == t.pair.Client {
+		return clientSide
+	}
+	return upstreamSide
+}
+
+// hurry has the tunnel heed a time limit that has become shorter.
+func (t *tunnel) hurry() {
+	if !t.leaving {
+		t.pair.Hurry()
+	}
+}
 
 // Relayed: both connections are closed.
 func (t *tunnel) Relayed(_ *relay.Pair, cause relay.Cause) {

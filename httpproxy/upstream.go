@@ -227,7 +227,7 @@ func (u *upstream) Expired(*loop.Conn) {
 func (u *upstream) closeNow() {
 	switch x := u.x; {
 	case u.tunnel != nil:
-		u.tunnel.c.close(Drained)
+		u.tunnel.leave(Drained)
 	case x == nil:
 		u.drop()
 	case u.connecting:

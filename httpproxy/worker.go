@@ -52,8 +52,9 @@ type worker struct {
 
 	spare   []*exchange
 	buffers [][]byte
-	relayed relay.Bytes
-	tunnels relay.Options
+
+	relayed             relay.Bytes
+	tunnels, webSockets relay.Options
 }
 
 func newWorker(p *Proxy, lp *loop.Loop, first *plan) *worker {
@@ -73,6 +74,8 @@ func (w *worker) follow(next *plan) {
 	w.requests = newParser(next.MaxHeaderBytes, next.MaxHeaders)
 	w.answers = newParser(max(next.MaxHeaderBytes, answerBytes), max(next.MaxHeaders, answerFields))
 	w.tunnels = relay.Options{Idle: next.IdleTimeout, Moved: &w.relayed}
+	w.webSockets = w.tunnels
+	w.webSockets.Inspected = true // for their farewell
 }
 
 // update goes over to another plan.
@@ -101,7 +104,7 @@ func (w *worker) hurry(limit time.Duration) {
 	for c := w.clients; c != nil; c = c.next {
 		switch {
 		case c.tunnel != nil:
-			c.tunnel.pair.Hurry()
+			c.tunnel.hurry()
 		case c.stage == reading && len(c.in) == 0:
 			c.hurry(limit)
 		}
@@ -158,15 +161,6 @@ func (w *worker) Stopped(*loop.Listener) {
 	w.finish()
 }
 
-// drain closes idle clients soon.
-func (w *worker) drain() {
-	for c := w.clients; c != nil; c = c.next {
-		if c.stage == reading && len(c.in) == 0 {
-			c.hurry(drainGrace)
-		}
-	}
-}
-
 // retire stops accepting; the worker finishes with its last client.
 func (w *worker) retire() {
 	w.retiring = true
@@ -176,16 +170,16 @@ func (w *worker) retire() {
 	w.finish()
 }
 
-// stopNow ends what is left.
+// stopNow ends what is left, soon.
 func (w *worker) stopNow() {
 	if w.port != nil {
 		w.port.Close()
 		w.port = nil
 	}
-	for w.clients != nil {
+	for c := w.clients; c != nil; c = c.next {
 		w.cut++
-		w.clients.close(Drained)
 	}
+	w.closeAll()
 	w.finish()
 }
 
