@@ -294,7 +294,9 @@ func (c *client) close(ended Ending) {
 	if t := c.tunnel; t != nil {
 		t.end(ended)
 	}
+	cut := c.conn.Unsent() > 0 // an end would make what the client has got look whole
 	if x := c.x; x != nil {
+		cut = cut || x.begun && x.untilClose
 		c.x = nil
 		x.cancel(ended)
 		c.w.giveExchange(x)
@@ -303,8 +305,8 @@ func (c *client) close(ended Ending) {
 		c.kept[0].drop()
 	}
 	c.in = c.w.keep(c.in, nil)
-	if c.conn.Unsent() > 0 {
-		c.conn.Abort() // an end would make what the client has got look whole
+	if cut {
+		c.conn.Abort()
 	}
 	c.conn.Close()
 	c.conn.Recycle()

@@ -144,6 +144,23 @@ func TestCloseAll(t *testing.T) {
 	}
 }
 
+// An answer that only the end of the connection ends does not look whole when it is
+// cut.
+func TestCutAnswerWithoutALength(t *testing.T) {
+	t.Parallel()
+	addr, _ := gated(t)
+	w := newWorld(t, nil, addr)
+	r := w.dial()
+	r.send("GET / HTTP/1.0\r\nHost: h\r\n\r\n")
+	r.head()
+	r.wants("begun ")
+	w.proxy.CloseAll()
+	if _, err := io.ReadAll(r.br); err == nil {
+		t.Error("a clean end")
+	}
+	w.left()
+}
+
 func TestRemaining(t *testing.T) {
 	t.Parallel()
 	addr, open := gated(t)
