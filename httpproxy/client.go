@@ -24,6 +24,7 @@ const (
 	lingering                // is told that it is not listened to any more
 	closing                  // is closed once it has taken what it was sent
 	tunneling
+	arriving // from another process
 	gone
 )
 
@@ -50,6 +51,8 @@ type client struct {
 	paused  bool
 	held    bool // has not taken the last answer yet, and is not served before
 	feeding bool // feed is at work
+	leaving bool // is to go on in another process: it is told of nothing,
+	stays   bool // or cannot do so
 
 	next, prev *client
 }
@@ -82,7 +85,7 @@ func (c *client) Data(_ *loop.Conn, b []byte) {
 
 // proceed goes on with what came in before.
 func (c *client) proceed() {
-	if c.feeding || c.stage > asking {
+	if c.feeding || c.stage > asking || c.leaving {
 		return
 	}
 	c.consume(c.in)
@@ -117,6 +120,9 @@ func (c *client) feed(b []byte) (used int) {
 		case introducing:
 			n = c.introduce(b[used:])
 		case reading:
+			if c.leaving {
+				return used
+			}
 			n = c.head(b[used:])
 		case asking:
 			n = c.x.upload(b[used:])
@@ -226,6 +232,9 @@ func (c *client) settle(v verdict) {
 	case v == keeps:
 		c.stage = reading
 		c.alarm.start(c.conn, c.w.loop.Now(), c.w.patience(c.w.plan.IdleTimeout))
+		if c.w.giving && !c.stays && c.movable() {
+			c.rest()
+		}
 		c.proceed()
 	case v == lingers, c.paused, len(c.in) > 0:
 		c.linger()

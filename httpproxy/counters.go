@@ -13,6 +13,7 @@ type Stats struct {
 	Accepted int64 // connections of clients; of a listener only
 	Open     int64 // of these, open now; of a listener only
 
+	Carried  int64          // tunnels that came from other processes, less those that went on there
 	Requests int64          // that were understood; of a server: that were given to it, again or for the first time
 	Active   int64          // of these, not ended yet
 	Endings  [Endings]int64 // the others, by Ending; of a listener also what was not understood
@@ -33,6 +34,7 @@ type Stats struct {
 // counts are one loop's counts of a route or a server. The loop alone writes them.
 type counts struct {
 	requests, received, sent, retries, connects, reuses atomic.Int64
+	carried                                             atomic.Int64 // tunnels from other processes, less those given to them
 
 	endings  [Endings]atomic.Int64
 	statuses [6]atomic.Int64
@@ -42,14 +44,15 @@ type counts struct {
 
 func (c *counts) addTo(s *Stats) {
 	ended := int64(0)
-	requests := c.requests.Load()
+	requests, carried := c.requests.Load(), c.carried.Load()
 	for i := range c.endings {
 		n := c.endings[i].Load()
 		s.Endings[i] += n
 		ended += n
 	}
 	s.Requests += requests
-	s.Active += max(requests-ended, 0)
+	s.Carried += carried
+	s.Active += max(requests+carried-ended, 0)
 	for i := range c.statuses {
 		s.Statuses[i] += c.statuses[i].Load()
 	}
@@ -72,7 +75,7 @@ func (p *Proxy) Stats() (sum Stats) {
 		closed := w.closed.Load() // before those accepted, so that nobody is closed who was not accepted
 		accepted := w.accepted.Load()
 		sum.Accepted += accepted
-		sum.Open += accepted - closed
+		sum.Open += accepted + w.carried.Load() - closed
 		for i := range w.ways {
 			w.ways[i].counts.addTo(&sum)
 		}

@@ -21,6 +21,12 @@ type Options struct {
 	Address net.Addr // a *net.TCPAddr, without an IP for every address of the machine, or a *net.UnixAddr
 	Loops   []*loop.Loop
 
+	// Sockets listen on Address already, opened by another process; they stay the
+	// caller's. None: New opens some. They are Borrowed if that process keeps them, to
+	// serve who comes when this one is gone: Stop leaves them to it then.
+	Sockets  []int
+	Borrowed bool
+
 	Routes  []Route
 	Default *Upstream // where requests go that no route is for; nil: they are answered 404
 
@@ -111,15 +117,31 @@ func (u *Upstream) complete(d *defaults) {
 
 // upstreamOf returns an upstream that is that pool's, nil if there is none.
 func (o *Options) upstreamOf(p *pool.Pool) *Upstream {
-	if o.Default != nil && o.Default.Pool == p {
+	return o.upstreamWhose(func(of *pool.Pool) bool { return of == p })
+}
+
+// upstreamNamed returns an upstream whose pool has that name, nil if there is none.
+func (o *Options) upstreamNamed(name string) *Upstream {
+	return o.upstreamWhose(func(of *pool.Pool) bool { return of.Name() == name })
+}
+
+func (o *Options) upstreamWhose(is func(*pool.Pool) bool) *Upstream {
+	if o.Default != nil && is(o.Default.Pool) {
 		return o.Default
 	}
 	for _, r := range o.Routes {
-		if r.Upstream != nil && r.Pool == p {
+		if r.Upstream != nil && is(r.Pool) {
 			return r.Upstream
 		}
 	}
 	return nil
+}
+
+func (o *Options) listen() (sockets []int, bound net.Addr, err error) {
+	if len(o.Sockets) > 0 {
+		return loop.Inherit(o.Sockets, len(o.Loops), o.Socket)
+	}
+	return loop.Bind(o.Address, len(o.Loops), o.Socket)
 }
 
 // sendsProxy reports whether some servers are told by a PROXY header who the client

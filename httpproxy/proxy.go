@@ -64,6 +64,9 @@ type Proxy struct {
 	draining  atomic.Bool
 	stopped   sync.Once
 	stopErr   error
+	turn      atomic.Uint64 // which worker is the next to take a client in
+	inherited bool          // other processes may have the sockets open too,
+	borrowed  bool          // and one of them keeps them
 
 	mu      sync.Mutex // guards what follows, and the workers' ways and counts against all but their loops
 	sockets []int      // one for each worker, until Start or Stop
@@ -96,12 +99,12 @@ func New(o Options) (*Proxy, error) {
 	if err != nil {
 		return nil, err
 	}
-	sockets, address, err := loop.Bind(o.Address, len(o.Loops), o.Socket)
+	sockets, address, err := o.listen()
 	if err != nil {
 		return nil, err
 	}
 	p := &Proxy{
-		address: address, sockets: sockets,
+		address: address, sockets: sockets, inherited: len(o.Sockets) > 0, borrowed: o.Borrowed,
 		gate: limit.NewGate(o.MaxConnections), perClient: limit.NewClients(o.MaxPerClient),
 	}
 	for _, lp := range o.Loops {
@@ -159,7 +162,11 @@ func (p *Proxy) Stop(ctx context.Context) error {
 }
 
 func (p *Proxy) stop(ctx context.Context) error {
-	loop.Abandon(p.takeSockets())
+	if sockets := p.takeSockets(); p.inherited {
+		loop.Disown(sockets)
+	} else {
+		loop.Abandon(sockets)
+	}
 	p.Drain(true)
 	for _, w := range p.workers {
 		w.loop.Post(w.retire)

@@ -1,6 +1,7 @@
 package httpproxy
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 	"time"
@@ -64,6 +65,25 @@ func (set *serverSet) follow(next *plan) {
 		set.dropIdle()
 	}
 	set.to = to
+}
+
+// setOf returns the connections to a server of an upstream, which is used again.
+func (w *worker) setOf(s *pool.Server, to *Upstream) *serverSet {
+	set := w.servers[s]
+	if set == nil {
+		set = &serverSet{w: w, to: cmp.Or(w.plan.upstreamOf(to.Pool), to), server: s}
+		w.servers[s] = set
+	}
+	set.forgotten = false
+	return set
+}
+
+func (set *serverSet) add(u *upstream) {
+	u.set = set
+	if u.next = set.all; u.next != nil {
+		u.next.prev = u
+	}
+	set.all = u
 }
 
 func (set *serverSet) remove(u *upstream) {

@@ -17,13 +17,14 @@ const (
 
 // A tunnel is what an upgrade turns a client's and a server's connection into.
 type tunnel struct {
-	c     *client
-	u     *upstream
-	pair  relay.Pair
-	lease pool.Lease
-	early int // bytes of the server's that were sent on before the pair began
-	trace trace
-	entry *entry // of the request; nil: there is no access log
+	c       *client
+	u       *upstream
+	pair    relay.Pair
+	lease   pool.Lease
+	wayName string // of the route
+	early   int    // bytes of the server's that were sent on before the pair began
+	trace   trace
+	entry   *entry // of the request; nil: there is no access log
 
 	webSocket bool
 	leaving   bool      // there is a farewell
@@ -44,7 +45,7 @@ func (x *exchange) upgrade(early []byte) {
 	x.w.send(c.conn, append(out, early...))
 	u.conn.Send(c.in)
 	sent := len(c.in)
-	t := &tunnel{c: c, u: u, lease: x.lease, early: len(early), trace: x.trace, webSocket: is(x.req.upgrade, "websocket")}
+	t := &tunnel{c: c, u: u, lease: x.lease, wayName: x.way.name, early: len(early), trace: x.trace, webSocket: is(x.req.upgrade, "websocket")}
 	how := &x.w.tunnels
 	if t.webSocket {
 		how = &x.w.webSockets

@@ -1,7 +1,6 @@
 package httpproxy
 
 import (
-	"cmp"
 	"errors"
 	"net"
 	"slices"
@@ -65,17 +64,7 @@ func (w *worker) dial(s *pool.Server, x *exchange) (*upstream, error) {
 	}
 	u.conn = conn
 	u.alarm.start(conn, u.born, x.to.ConnectTimeout)
-	set := w.servers[s]
-	if set == nil {
-		set = &serverSet{w: w, to: cmp.Or(w.plan.upstreamOf(x.to.Pool), x.to), server: s}
-		w.servers[s] = set
-	}
-	set.forgotten = false
-	u.set = set
-	if u.next = set.all; u.next != nil {
-		u.next.prev = u
-	}
-	set.all = u
+	w.setOf(s, x.to).add(u)
 	return u, nil
 }
 

@@ -32,6 +32,7 @@ type worker struct {
 	clients  *client        // the newest; they are linked
 	servers  map[*pool.Server]*serverSet
 	retiring bool          // nothing is accepted or kept any more
+	giving   bool          // clients are to leave as soon as they are idle
 	finished chan struct{} // closed when the socket and all connections are
 	cut      int           // clients that stopNow closed; read once finished
 
@@ -48,6 +49,7 @@ type worker struct {
 	gone             []*counts // of routes that are, while requests are still on their way
 	nowhere          counts    // of what was refused before its way was known
 	accepted, closed atomic.Int64
+	carried          atomic.Int64             // taken from other processes, less those given to them
 	counts           map[*pool.Server]*counts // the loop reads; it writes, and others read, under p.mu
 
 	spare   []*exchange
@@ -164,10 +166,22 @@ func (w *worker) Stopped(*loop.Listener) {
 // retire stops accepting; the worker finishes with its last client.
 func (w *worker) retire() {
 	w.retiring = true
-	if w.port != nil {
+	switch {
+	case w.port == nil:
+	case w.p.borrowed:
+		w.leavePort()
+	default:
 		w.port.Drain()
 	}
 	w.finish()
+}
+
+// leavePort stops accepting, and leaves who comes to others that have the socket too.
+func (w *worker) leavePort() {
+	if w.port != nil {
+		w.port.Leave()
+		w.port = nil
+	}
 }
 
 // stopNow ends what is left, soon.
@@ -191,6 +205,12 @@ func (w *worker) add(c *client) {
 }
 
 func (w *worker) remove(c *client) {
+	w.closed.Add(1)
+	w.removeFrom(c)
+}
+
+// removeFrom takes a client off the list, and gives its place back.
+func (w *worker) removeFrom(c *client) {
 	if c.prev != nil {
 		c.prev.next = c.next
 	} else {
@@ -200,7 +220,6 @@ func (w *worker) remove(c *client) {
 		c.next.prev = c.prev
 	}
 	c.next, c.prev = nil, nil
-	w.closed.Add(1)
 	w.Unadmit()
 	w.finish()
 }

@@ -15,7 +15,7 @@ func (l *Listener) Sockets() (sockets []int, err error) {
 	for _, w := range l.workers {
 		fd := -1
 		err := errStopped
-		w.call(func() {
+		w.loop.Call(func() {
 			if w.port != nil {
 				fd, err = w.port.Duplicate()
 			}
@@ -33,20 +33,12 @@ func (l *Listener) Sockets() (sockets []int, err error) {
 // has got the Sockets. Those that are open go on. Stop follows.
 func (l *Listener) Leave() {
 	for _, w := range l.workers {
-		w.call(w.leave)
+		w.loop.Call(w.leave)
 	}
 }
 
 // errStopped is what becomes of what is asked of a loop, or a listener, that is no more.
 var errStopped = errors.New("the listener has stopped")
-
-// freezeFor is how long connections may take to come to rest, on a loop that has much to
-// do, before they go on here,
-// to be tried again later.
-const freezeFor = 2 * time.Second
-
-// freezePoll is how often it is looked whether they have.
-const freezePoll = time.Millisecond
 
 // A Connection is one that leaves a listener to go on at another, in another process:
 // its two sockets, which are its holder's, and all else there is to know of it.
@@ -80,29 +72,13 @@ func (l *Listener) Give(most int) (given []Connection) {
 	return given
 }
 
-// give is called from outside the loop.
 func (w *worker) give(most int) (given []Connection) {
-	tick := time.NewTicker(freezePoll)
-	defer tick.Stop()
-	until := time.Now().Add(freezeFor)
-	w.call(func() { w.freeze(most) })
-	for left := 1; left > 0; <-tick.C {
-		late := time.Now().After(until)
-		w.call(func() {
-			var more []Connection
-			more, left = w.take(late)
-			given = append(given, more...)
-		})
-	}
+	w.loop.Part(func() { w.freeze(most) }, func(late bool) (left int) {
+		taken, left := w.take(late)
+		given = append(given, taken...)
+		return left
+	})
 	return given
-}
-
-// call has f run on the loop, and waits for that.
-func (w *worker) call(f func()) {
-	done := make(chan struct{})
-	if w.loop.Post(func() { defer close(done); f() }) {
-		<-done
-	}
 }
 
 func (w *worker) freeze(most int) {
@@ -182,7 +158,7 @@ type Arrival struct {
 func (l *Listener) Take(c *Connection) (a *Arrival, err error) {
 	w := l.workers[l.turn.Add(1)%uint64(len(l.workers))]
 	err = errStopped
-	w.call(func() { a, err = w.takeIn(c) })
+	w.loop.Call(func() { a, err = w.takeIn(c) })
 	return a, err
 }
 
@@ -223,7 +199,7 @@ func (w *worker) takeIn(c *Connection) (*Arrival, error) {
 // Begin has the connection go on, unless it was closed by order since.
 func (a *Arrival) Begin() {
 	s := a.session
-	s.worker.call(func() {
+	s.worker.loop.Call(func() {
 		if !s.over {
 			s.stage = relaying
 			s.pair.Continue(&s.counts.relay, s, &a.connection.Relay)
@@ -235,7 +211,7 @@ func (a *Arrival) Begin() {
 // them, and goes on with it.
 func (a *Arrival) Abandon() {
 	s := a.session
-	s.worker.call(func() {
+	s.worker.loop.Call(func() {
 		if !s.over {
 			s.over = true
 			s.pair.Client.Close()

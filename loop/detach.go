@@ -2,8 +2,17 @@ package loop
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
+)
+
+const (
+	// freezeFor is how long connections may take to come to rest, on a loop that has
+	// much to do, before they go on here.
+	freezeFor = 2 * time.Second
+	// freezePoll is how often it is looked whether they have.
+	freezePoll = time.Millisecond
 )
 
 // A connection leaves its loop, for another one or another process, in two steps:
@@ -116,4 +125,30 @@ func (c *Conn) takeUnsent() (all []byte, err error) {
 	}
 	c.dropUnsent()
 	return all, nil
+}
+
+// Call has f run on the loop and waits for that. It reports whether it did: false means
+// that the loop has ended. It must not be called on the loop.
+func (l *Loop) Call(f func()) bool {
+	done := make(chan struct{})
+	if !l.Post(func() { defer close(done); f() }) {
+		return false
+	}
+	<-done
+	return true
+}
+
+// Part has connections leave the loop: freeze begins with as many as it likes, and
+// detach is called again and again, until it says that none of those is left. Late, it
+// is to thaw those that are still not frozen. Both run on the loop, from where Part must
+// not be called.
+func (l *Loop) Part(freeze func(), detach func(late bool) (left int)) {
+	tick := time.NewTicker(freezePoll)
+	defer tick.Stop()
+	until := time.Now().Add(freezeFor)
+	l.Call(freeze)
+	for left := 1; left > 0; <-tick.C {
+		left = 0
+		l.Call(func() { left = detach(time.Now().After(until)) })
+	}
 }
