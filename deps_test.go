@@ -11,7 +11,7 @@ import (
 // each may import of this module, its tests included. docs/architecture.md
 // explains it.
 var mayImport = map[string][]string{
-	"fulcrum":                 {"supervisor", "config", "handover", "systemd", "demo", "admin", "admin/client", "certtest"},
+	"fulcrum":                 {"supervisor", "config", "handover", "systemd", "demo", "doctor", "admin", "admin/client", "certtest"},
 	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "state", "handover", "certtest"},
 	"fulcrum/l4":              {"relay", "loop", "pool", "limit", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":       {"relay", "loop", "pool", "limit", "proxyproto", "stats", "accesslog", "httpproxy/route"},
@@ -33,6 +33,7 @@ var mayImport = map[string][]string{
 	"fulcrum/watch":           {"pool"},
 	"fulcrum/loop":            {},
 	"fulcrum/config":          {},
+	"fulcrum/doctor":          {"config"},
 	"fulcrum/systemd":         {},
 	"fulcrum/demo":            {},
 	"fulcrum/e2e":             {},

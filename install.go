@@ -57,7 +57,7 @@ const manSections = `
 # EXIT STATUS
 
 **0** after an orderly stop, **2** for a mistake in the command line or the config,
-**1** for a failure at run time.
+**1** for a failure at run time, and of **doctor** for a warning or a problem.
 
 # SIGNALS
 
@@ -71,7 +71,7 @@ a file with a mistake in it changes nothing. **reload** does the same, and tells
 
 # FILES
 
-**config.json**: what **run** and **check** read; **schema** prints what it may say.
+**config.json**: what **run**, **check** and **doctor** read; **schema** prints what it may say.
 
 `
 

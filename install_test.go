@@ -48,6 +48,7 @@ var completions = []struct {
 }{
 	{"fulcrum ", []string{"run", "check", "servers", "completion"}, []string{"list", "--help"}},
 	{"fulcrum ch", []string{"check"}, []string{"run"}},
+	{"fulcrum doctor --", []string{"--config", "--json"}, []string{"--admin"}},
 	{"fulcrum servers ", []string{"list", "upload", "delete"}, []string{"run"}},
 	{"fulcrum completion z", []string{"zsh"}, []string{"bash"}},
 	{"fulcrum servers upload --", []string{"--pool", "--weight", "--admin"}, []string{"--listen"}},

@@ -54,7 +54,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 
 func commands() []*cli.Command {
 	return []*cli.Command{
-		runCommand(), checkCommand(), tcpCommand(), httpCommand(), demoCommand(),
+		runCommand(), checkCommand(), doctorCommand(), tcpCommand(), httpCommand(), demoCommand(),
 		serversCommand(), listenersCommand(), stateCommand(), reloadCommand(),
 		schemaCommand(), completionCommand(), manCommand(),
 	}
@@ -70,6 +70,8 @@ const appDescription = `Examples:
    fulcrum check --config config.json
    fulcrum run --config config.json
       validate a config file, run it
+   fulcrum doctor
+      what of this machine and the config will hurt, and what to change
    fulcrum servers list
    fulcrum listeners
       what the running balancer knows of its servers, and what went through it

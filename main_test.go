@@ -83,13 +83,14 @@ func TestVersion(t *testing.T) {
 
 // Help explains, gives an example that can be copied, and goes to stdout.
 func TestHelp(t *testing.T) {
-	commands := []string{"run", "check", "tcp", "http", "demo", "servers", "listeners", "reload", "schema", "completion", "man"}
+	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "listeners", "reload", "schema", "completion", "man"}
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		fulcrum(t, args...).ok(append(commands, "fulcrum demo --load", "fulcrum http --listen :8080 --server ", "fulcrum check --config")...)
 	}
 	for _, c := range []struct{ command, parts string }{
 		{"run", "fulcrum run [--config config.json] [--check]|--config FILE|--log-level LEVEL|debug, info, warn or error"},
 		{"check", "fulcrum check [--config config.json]|--config FILE"},
+		{"doctor", "fulcrum doctor [--config config.json] [--json]|--config FILE|--json|exit code is 1"},
 		{"tcp", "fulcrum tcp --listen :5432 --server 10.0.0.1:5432|--listen ADDRESS|--server ADDRESS|least_connections or round_robin|--admin ADDRESS"},
 		{"http", "fulcrum http --listen :8080 --server 10.0.0.1:80|--health-path PATH|--listen ADDRESS"},
 		{"demo", "fulcrum demo [--load]|Ctrl-C|--admin ADDRESS"},
@@ -115,7 +116,7 @@ func TestHelp(t *testing.T) {
 // allowed, in the words of the command line.
 func TestMistakes(t *testing.T) {
 	for _, c := range []struct{ line, parts string }{
-		{"serve", `command "serve" is not known|run, check, tcp, http, demo, servers`},
+		{"serve", `command "serve" is not known|run, check, doctor, tcp, http, demo, servers`},
 		{"help", `command "help" is not known`},
 		{"completion sh", `subcommand "sh" is not known|bash, zsh, fish`},
 		{"completion bash zsh", `unexpected argument "zsh"|fulcrum completion bash --help`},
@@ -133,6 +134,9 @@ func TestMistakes(t *testing.T) {
 		{"run config.json", `unexpected argument "config.json"|fulcrum run --help`},
 		{"run --check config.json", `unexpected argument "config.json"`},
 		{"check --config x config", `unexpected argument "config"|fulcrum check --help`},
+		{"doctor config.json", `unexpected argument "config.json"|fulcrum doctor --help`},
+		{"doctor --admin x", "not defined: -admin|the flags of fulcrum doctor are --config, --json, --help"},
+		{"doctor --config /nowhere", "fulcrum: /nowhere: cannot open the file: no such file or directory"},
 		{"tcp --listen :0 --server 127.0.0.1:1 127.0.0.1:2", `unexpected argument "127.0.0.1:2"|fulcrum tcp --help`},
 		{"run help", `unexpected argument "help"|fulcrum run --help`},
 		{"demo now", `unexpected argument "now"|fulcrum demo --help`},

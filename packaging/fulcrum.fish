@@ -15,4 +15,4 @@ function __fulcrum_complete
     $program $words[2..-1] --generate-bash-completion 2>/dev/null
 end
 complete -c fulcrum -f -a '(__fulcrum_complete)'
-complete -c fulcrum -s c -l config -r -F -n '__fish_seen_subcommand_from run check'
+complete -c fulcrum -s c -l config -r -F -n '__fish_seen_subcommand_from run check doctor'
