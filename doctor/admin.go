@@ -66,7 +66,10 @@ func certificate(h *Host, files *config.AdminTLS) []Finding {
 	if err != nil {
 		return unknown(err)
 	}
-	block, _ := pem.Decode([]byte(text))
+	block, rest := pem.Decode([]byte(text))
+	for block != nil && block.Type != "CERTIFICATE" {
+		block, rest = pem.Decode(rest)
+	}
 	if block == nil {
 		return unknown(fmt.Errorf("/%s holds no certificate", name))
 	}

@@ -162,22 +162,11 @@ func (h *Host) quotaOf(g group) (float64, error) {
 // memoryLimit compares the memory that the process is let have with what the
 // listeners' connections may take.
 func memoryLimit(h *Host, c *config.Config) []Finding {
-	groups, err := h.groups("memory")
+	least, of, err := h.leastMemory()
 	if err != nil {
 		return unknown(err)
 	}
-	const unlimited = 1 << 60 // or more is how version 1 says it
-	least, of := int64(unlimited), group{}
-	for _, g := range groups {
-		limit, err := h.limitOf(g)
-		if err != nil {
-			return unknown(err)
-		}
-		if limit < least {
-			least, of = limit, g
-		}
-	}
-	if least == unlimited {
+	if least == math.MaxInt64 {
 		return fine("no control group limits the memory")
 	}
 	most, _ := connections(c)
@@ -205,7 +194,27 @@ func memoryLimit(h *Host, c *config.Config) []Finding {
 	return fine("the control group may have %s", size(least))
 }
 
-// limitOf returns how many bytes a group may have, very many if there is no limit.
+// leastMemory returns the strictest limit, math.MaxInt64 if there is none, and whose
+// it is.
+func (h *Host) leastMemory() (least int64, of group, err error) {
+	groups, err := h.groups("memory")
+	if err != nil {
+		return 0, of, err
+	}
+	least = math.MaxInt64
+	for _, g := range groups {
+		limit, err := h.limitOf(g)
+		if err != nil {
+			return 0, of, err
+		}
+		if limit < least {
+			least, of = limit, g
+		}
+	}
+	return least, of, nil
+}
+
+// limitOf returns how many bytes a group may have, math.MaxInt64 if there is no limit.
 func (h *Host) limitOf(g group) (int64, error) {
 	name := g.folder + "/memory.limit_in_bytes"
 	if g.v2 {
@@ -221,6 +230,9 @@ func (h *Host) limitOf(g group) (int64, error) {
 	n, err := strconv.ParseUint(text, 10, 63)
 	if err != nil {
 		return 0, strange(name, text, "a limit in bytes")
+	}
+	if n >= 1<<60 { // as version 1 says it
+		return math.MaxInt64, nil
 	}
 	return int64(n), nil
 }

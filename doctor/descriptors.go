@@ -30,17 +30,17 @@ func descriptors(h *Host, c *config.Config) []Finding {
 			Level: Problem,
 			What:  fmt.Sprintf("%d files may be open, but the listeners' max_connections, %d in all, need %d", limit, most, needed),
 			Why:   why,
-			Do:    raiseDescriptors(needed) + fmt.Sprintf("\nor lower the listeners' max_connections to %d in all", room),
+			Do:    h.raiseDescriptors(needed) + fmt.Sprintf("\nor lower the listeners' max_connections to %d in all", room),
 		}}
 	case limit < fewDescriptors && c == nil:
-		return []Finding{{Level: Warning, What: fmt.Sprintf("%d files may be open, enough for %d connections", limit, room), Why: why, Do: raiseDescriptors(fewDescriptors)}}
+		return []Finding{{Level: Warning, What: fmt.Sprintf("%d files may be open, enough for %d connections", limit, room), Why: why, Do: h.raiseDescriptors(fewDescriptors)}}
 	case limit < fewDescriptors && len(unlimited) > 0:
 		return []Finding{{
 			Level: Warning,
 			What: fmt.Sprintf("%s, and the %d files that may be open are enough for %d connections in all",
 				those("listener", unlimited, "has no max_connections", "have no max_connections"), limit, room),
 			Why: why + ". With a limit the listeners share them as you want",
-			Do:  raiseDescriptors(fewDescriptors) + "\nor give each listener a \"max_connections\"",
+			Do:  h.raiseDescriptors(fewDescriptors) + "\nor give each listener a \"max_connections\"",
 		}}
 	case limit == math.MaxInt64:
 		return fine("any number of files may be open")
@@ -48,8 +48,14 @@ func descriptors(h *Host, c *config.Config) []Finding {
 	return fine("%d files may be open, enough for %d connections", limit, room)
 }
 
-func raiseDescriptors(to int64) string {
-	return fmt.Sprintf("ulimit -n %d   # in the shell that starts it, as root\nLimitNOFILE=%d   # in the [Service] of a unit: systemctl edit fulcrum\ndocker run --ulimit nofile=%d:%d", to, to, to, to)
+// raiseDescriptors returns the commands, one of which is to be chosen, that raise the
+// limit of open files.
+func (h *Host) raiseDescriptors(to int64) string {
+	first := ""
+	if most, err := h.number(setting("fs.nr_open")); err == nil && most < to {
+		first = set("fs.nr_open", to) + "\n"
+	}
+	return first + fmt.Sprintf("ulimit -n %d   # in the shell that starts it, as root\nLimitNOFILE=%d   # in the [Service] of a unit: systemctl edit fulcrum\ndocker run --ulimit nofile=%d:%d", to, to, to, to)
 }
 
 // openFiles returns the hard limit of open files.

@@ -12,10 +12,11 @@ import (
 // with secrets are not for everybody.
 func files(h *Host, c *config.Config) (findings []Finding) {
 	if c.State != "" && c.Admin != nil {
-		if folder := filepath.Dir(c.State); h.Writable(folder) != nil {
+		folder := filepath.Dir(c.State)
+		if err := h.Writable(folder); err != nil {
 			findings = append(findings, Finding{
 				Level: Warning,
-				What:  fmt.Sprintf("this user cannot make files in %s, where the state file belongs: %v", folder, h.Writable(folder)),
+				What:  fmt.Sprintf("this user cannot make files in %s, where the state file belongs: %v", folder, err),
 				Why:   "servers cannot be uploaded or deleted: what would be lost at a restart is refused. The service of systemd has a folder and a user of its own",
 				Do:    fmt.Sprintf("install -d -o USER %s   # the user that the balancer runs as\nor \"state\": the path of a file elsewhere; \"state\": false for none", folder),
 			})

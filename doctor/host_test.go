@@ -18,6 +18,7 @@ func TestDescriptors(t *testing.T) {
 		{"enough", nil, limited, OK, "1048576 files|524238 connections"},
 		{"exactly enough", limits("20100"), limited, OK, "20100 files may be open|10000 connections"},
 		{"one too few", limits("20099"), limited, Problem, "20099 files|10000 in all, need 20100|LimitNOFILE=20100|ulimit -n 20100|max_connections to 9999 in all"},
+		{"more than a process may ask for", limits("20000"), conf(t, strings.ReplaceAll(web, "1000", "1000000"), pair, ""), Problem, "sysctl -w fs.nr_open='2000100'|ulimit -n 2000100"},
 		{"next to none", limits("7"), limited, Problem, "max_connections to 0 in all"},
 		{"no limit", limits("unlimited"), limited, OK, "any number"},
 		{"nobody knows how many", limits("4096"), unlimited, Warning, "listener web has no max_connections|4096 files|1998 connections|LimitNOFILE=65536"},
@@ -73,7 +74,7 @@ func TestOverflows(t *testing.T) {
 	since["proc/uptime"] = "garbage"
 	all(t, "listen overflows", []visit{
 		{"none", nil, nil, OK, "since boot, 24h0m0s ago"},
-		{"many", netstat("400", "500"), nil, Warning, "500 connections were dropped since boot, 24h0m0s ago, 400 because a listen queue was full|nstat -az TcpExtListenOverflows"},
+		{"many", netstat("400", "500"), nil, Warning, "500 connections dropped since boot, 24h0m0s ago, 400 because a listen queue was full|nstat -az TcpExtListenOverflows"},
 		{"less than one an hour", netstat("23", "23"), nil, Info, "23 connections"},
 		{"since nobody knows when", since, nil, Warning, "since boot, 400 because"},
 		{"missing", changed{counters: gone}, nil, Unknown, "/proc/net/netstat cannot be read"},
@@ -122,6 +123,7 @@ func TestListenerPorts(t *testing.T) {
 		{"below", nil, conf(t, web+","+db, pair, ""), OK, "no listener's port"},
 		{"among them", nil, both, Warning, "listeners db, admin have a port from 32768 to 60999|address already in use|sysctl -w net.ipv4.ip_local_reserved_ports='40000,50000'"},
 		{"reserved", changed{reserved: "39999-40001,50000"}, both, OK, "no listener's port"},
+		{"one port at two addresses", nil, conf(t, strings.ReplaceAll(high, `":4`, `"10.0.0.1:4`)+","+strings.ReplaceAll(strings.ReplaceAll(high, `":4`, `"10.0.0.2:4`), `"db"`, `"more"`), pair, ""), Warning, "listeners db, more have|ip_local_reserved_ports='40000'\n"},
 		{"one of them reserved", changed{reserved: "40000,7000-7010"}, both, Warning, "listener admin has|ip_local_reserved_ports='50000,7000-7010,40000'"},
 		{"any port and a unix socket", nil, conf(t, strings.ReplaceAll(db, "5432", "0"), pair, `, "admin": {"address": "unix:/run/a:40000"}`), OK, "no listener's port"},
 		{"missing", changed{"proc/sys/net/ipv4/ip_local_port_range": gone}, both, Unknown, "ip_local_port_range"},

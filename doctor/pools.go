@@ -79,8 +79,12 @@ func reaches(server, listener string) bool {
 	}
 	ip, err := netip.ParseAddr(to)
 	loopback := to == "localhost" || err == nil && ip.IsLoopback()
-	return to == on || loopback && (on == "" || on == "0.0.0.0" || on == "::" || on == "localhost" || to == "localhost" && local(listener))
+	everywhere := on == "" || on == "0.0.0.0" || on == "::"
+	return to == on || loopback && everywhere || to == "localhost" && isLocalhost(on) || on == "localhost" && isLocalhost(to)
 }
+
+// isLocalhost reports whether an address is one that localhost leads to.
+func isLocalhost(host string) bool { return host == "127.0.0.1" || host == "::1" }
 
 // duplicates looks for servers that several pools have.
 func duplicates(c *config.Config) (findings []Finding) {

@@ -171,7 +171,9 @@ func endangered(c *config.Config, all span, reserved []span) (names, numbers []s
 		within := func(s span) bool { return s.first <= port && port <= s.last }
 		if port != 0 && within(all) && !slices.ContainsFunc(reserved, within) {
 			names = append(names, name)
-			numbers = append(numbers, strconv.FormatInt(port, 10))
+			if number := strconv.FormatInt(port, 10); !slices.Contains(numbers, number) {
+				numbers = append(numbers, number)
+			}
 		}
 	}
 	for _, l := range c.Listeners {

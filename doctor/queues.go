@@ -95,7 +95,7 @@ func overflows(h *Host, _ *config.Config) []Finding {
 	}
 	return []Finding{{
 		Level: level,
-		What:  fmt.Sprintf("%d connections were dropped since %s, %d because a listen queue was full", max(full, dropped), since, full),
+		What:  fmt.Sprintf("%s dropped since %s, %d because a listen queue was full", plural(max(full, dropped), "connection"), since, full),
 		Why:   "their clients waited a second or more until they tried again. Somebody on the machine accepts too slowly, or was at its max_connections",
 		Do:    "nstat -az TcpExtListenOverflows TcpExtListenDrops   # again a while later: does it go on?\nss -ltn   # whose Recv-Q comes up to its Send-Q?",
 	}}

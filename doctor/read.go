@@ -14,6 +14,12 @@ const maxFile = 1 << 20 // bytes that are read of a file
 
 // text returns what a file says, without the white space at its ends.
 func (h *Host) text(name string) (string, error) {
+	// A pipe would have to be waited for.
+	if info, err := fs.Stat(h.Root, name); err != nil {
+		return "", unread(name, err)
+	} else if !info.Mode().IsRegular() {
+		return "", fmt.Errorf("/%s is no regular file", name)
+	}
 	f, err := h.Root.Open(name)
 	if err != nil {
 		return "", unread(name, err)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 )
 
 // A Report is what Examine has found.
@@ -44,8 +45,16 @@ func (r Report) Print(w io.Writer) error {
 	if r.Worst < Warning {
 		b.WriteString("\n" + r.Summary() + "\n")
 	}
-	_, err := io.WriteString(w, b.String())
+	_, err := io.WriteString(w, strings.Map(printable, b.String()))
 	return err
+}
+
+// printable puts something else in the place of what could command a terminal.
+func printable(r rune) rune {
+	if r == '\n' || unicode.IsPrint(r) {
+		return r
+	}
+	return '?'
 }
 
 // Summary counts the warnings and problems: "1 problem and 2 warnings".

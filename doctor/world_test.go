@@ -21,6 +21,7 @@ var healthy = map[string]string{
 	"proc/self/limits":                                                  "Limit                     Soft Limit           Hard Limit           Units\nMax processes             100                  100                  processes\nMax open files            1024                 1048576              files\n",
 	"proc/self/cgroup":                                                  "0::/system.slice/fulcrum.service\n",
 	"proc/self/status":                                                  "Name:\tfulcrum\nSeccomp:\t0\nSeccomp_filters:\t0\n",
+	"proc/sys/fs/nr_open":                                               "1048576\n",
 	"proc/sys/fs/file-nr":                                               "1332\t0\t9223372036854775807\n",
 	"proc/sys/net/core/somaxconn":                                       "4096\n",
 	"proc/sys/net/ipv4/tcp_max_syn_backlog":                             "2048\n",
