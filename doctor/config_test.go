@@ -56,7 +56,7 @@ func TestCircles(t *testing.T) {
 		{"unix:/a", "127.0.0.1:80", false},
 		{":80", "unix:/a", false},
 	} {
-		conf := conf(t, `{"name": "web", "protocol": "http", "address": "`+c.listener+`", "pool": "p"}`, `{"name": "p", "servers": ["b:1", "`+c.server+`"]}`, "")
+		conf := conf(t, `{"name": "web", "protocol": "http", "address": "`+c.listener+`", "pool": "p"}`, `{"name": "p", "servers": ["`+c.server+`", "b:1"]}`, "")
 		found := of("pools", machine(nil), conf)
 		if circle := worst(found) == Problem; circle != c.circle {
 			t.Errorf("listener %s, server %s: %+v", c.listener, c.server, found)
@@ -83,6 +83,7 @@ func TestHealth(t *testing.T) {
 		{"too slow", nil, with(db, `{"interval": "6s", "timeout": "2001ms", "fall": 3}`), Warning, `pool p takes up to 20.001s to notice that a server hangs: 3 failed checks, one every 6s|"health": {"interval": "5s", "timeout": "2s", "fall": 3}`},
 		{"too many failures", nil, with(db, `{"interval": "1s", "timeout": "500ms", "fall": 60}`), Warning, `1m0.5s|"health": {"interval": "1s", "timeout": "500ms", "fall": 3}`},
 		{"a single check", nil, with(db, `{"rise": 1, "fall": 1}`), Info, "pool p goes by a single check"},
+		{"a single failure", nil, with(db, `{"rise": 2, "fall": 1}`), OK, "within"},
 	})
 }
 
@@ -160,6 +161,8 @@ func TestAdmin(t *testing.T) {
 		{"none", nil, with(""), Info, `no admin listener|"admin": {}`},
 		{"anybody here", nil, with(`, "admin": {}`), Info, "at 127.0.0.1:9900 asks nobody"},
 		{"those with tokens", nil, with(`, "admin": {` + tokens + `}`), OK, "for those who may"},
+		{"those with certificates", pem(year), with(`, "admin": {"tls": {"certificate": "/etc/admin.pem", "key": "/etc/admin.key", "client_ca": "/etc/ca.pem"}}`), OK, "for those who may"},
+		{"anybody here, by TLS", pem(year), with(`, "admin": {` + tls + `}`), Info, "asks nobody"},
 		{"tokens in the clear", nil, with(`, "admin": {"address": ":9900", ` + tokens + `}`), Problem, "at :9900 can be reached from elsewhere without TLS|tokens go over the network"},
 		{"from elsewhere", pem(year), reached, Info, "at :9900 can be reached from elsewhere"},
 		{"expires", pem(20 * 24 * time.Hour), reached, Warning, "expires on 2026-01-22|/etc/admin.pem|fulcrum reload"},

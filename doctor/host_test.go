@@ -101,6 +101,8 @@ func TestPorts(t *testing.T) {
 		{"a server's own sources", nil, of("100000", `{"name": "p", "servers": [{"address": "10.0.0.1:80", "source": ["10.1.0.1", "10.1.0.2", "10.1.0.3", "10.1.0.4"]}]}`), OK, "28232"},
 		{"servers with limits", nil, of("200000", `{"name": "p", "servers": [{"address": "10.0.0.1:80", "max_connections": 20000}, {"address": "10.0.0.2:80", "max_connections": 28232}]}`), OK, "28232"},
 		{"by weight", nil, of("40000", `{"name": "p", "servers": [{"address": "10.0.0.1:80", "weight": 3}, "10.0.0.2:80"]}`), Problem, "may need 30000"},
+		{"by weight, one down", nil, of("30000", `{"name": "p", "servers": [{"address": "10.0.0.1:80", "weight": 3}, "10.0.0.2:80"]}`), Warning, "may need 30000"},
+		{"nobody feeds it", nil, conf(t, web, pair+`,{"name": "q", "servers": ["10.0.0.1:80"]}`, ""), OK, "28232"},
 		{"unix sockets have none", nil, of("200000", `{"name": "p", "servers": ["unix:/a", "unix:/b"]}`), OK, "28232"},
 		{"no limit", nil, of("0", two), Info, `pool p can have 28232 connections to one server|give the listeners, or the servers, a "max_connections"`},
 		{"no limit but the servers'", nil, of("0", `{"name": "p", "servers": [{"address": "10.0.0.1:80", "max_connections": 200}]}`), OK, "28232"},
@@ -208,4 +210,16 @@ func TestIOUring(t *testing.T) {
 		{"filtered, nobody knows", changed{status: gone}, nil, OK, "lets anybody"},
 		{"garbage", changed{disabled: "no"}, nil, Unknown, `"no"`},
 	})
+}
+
+// A wider range of ports is advised as long as it helps, then more addresses.
+func TestMorePorts(t *testing.T) {
+	for connections, wants := range map[string]bool{"64512": false, "64513": true} {
+		c := conf(t, strings.ReplaceAll(db, "1000", connections), `{"name": "p", "servers": ["10.0.0.1:80"]}`, "")
+		found := of("ports to servers", machine(nil), c)
+		expect(t, found, Problem, "ip_local_port_range='1024 65535'")
+		if more := strings.Contains(found[0].Do, `"source": [...], with 2 times`); more != wants {
+			t.Errorf("%s connections: %s", connections, found[0].Do)
+		}
+	}
 }
