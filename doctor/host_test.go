@@ -159,6 +159,8 @@ func TestTCPMemory(t *testing.T) {
 		{"above", used("383869"), nil, Problem, "more than the 1.5 GiB|sysctl -w net.ipv4.tcp_mem='575802 767736 1151604'"},
 		{"close", used("310000"), nil, Warning, "close to"},
 		{"too little for the listeners", nil, many, Warning, "1000000 in all, may hold some 30.5 GiB|tcp_mem='12000000 16000000 24000000'"},
+		{"more than there is", changed{"proc/meminfo": "MemTotal: 16777216 kB\n"}, many, Warning, "lower the listeners' max_connections to 262144 in all, for which half of the machine's 16 GiB are enough"},
+		{"nobody knows what there is", changed{"proc/meminfo": "MemTotal: much kB\n"}, many, Warning, "tcp_mem='12000000 16000000 24000000'"},
 		{"cut off", changed{counters: "TcpExt: TCPAbortOnMemory\nTcpExt: 3\n"}, nil, Warning, "3 connections cut off"},
 		{"missing", changed{"proc/sys/net/ipv4/tcp_mem": gone}, nil, Unknown, "tcp_mem"},
 		{"sockets missing", changed{"proc/net/sockstat": gone}, nil, Unknown, "/proc/net/sockstat"},

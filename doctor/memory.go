@@ -44,10 +44,30 @@ func tcpMemory(h *Host, c *config.Config) []Finding {
 		f.What = fmt.Sprintf("connections to the listeners' max_connections, %d in all, may hold some %s, more than the %s from which on the kernel saves",
 			most, in(expected), in(pressure))
 		f.Do = more(expected)
+		if all, known := h.memory(); known && all/2 < most*held {
+			f.Do = fmt.Sprintf("lower the listeners' max_connections to %d in all, for which half of the machine's %s are enough", all/2/held, size(all))
+		}
 	default:
 		return append(fine("sockets hold %s, of the %s from which on the kernel saves", in(used), in(pressure)), cutOff(h)...)
 	}
 	return append([]Finding{f}, cutOff(h)...)
+}
+
+// memory returns how many bytes of memory the machine has, if that is known: MemTotal
+// of the line "MemTotal: 16384 kB".
+func (h *Host) memory() (bytes int64, known bool) {
+	text, err := h.text("proc/meminfo")
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(text) {
+		fields := strings.Fields(line)
+		if len(fields) == 3 && fields[0] == "MemTotal:" && fields[2] == "kB" {
+			kilobytes, err := strconv.ParseInt(fields[1], 10, 64)
+			return kilobytes << 10, err == nil && kilobytes > 0 && kilobytes < 1<<50
+		}
+	}
+	return 0, false
 }
 
 // cutOff looks for connections that the kernel has ended for want of memory.

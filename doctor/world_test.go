@@ -36,6 +36,7 @@ var healthy = map[string]string{
 	"proc/sys/net/ipv4/tcp_wmem":                                        "4096\t16384\t4194304\n",
 	"proc/sys/net/ipv4/tcp_moderate_rcvbuf":                             "1\n",
 	"proc/sys/kernel/io_uring_disabled":                                 "0\n",
+	"proc/meminfo":                                                      "MemTotal:       134217728 kB\nMemFree:          500000 kB\n",
 	"proc/net/sockstat":                                                 "sockets: used 390\nTCP: inuse 374 orphan 0 tw 19981 alloc 374 mem 48432\nUDP: inuse 0 mem 0\n",
 	"proc/net/netstat":                                                  "TcpExt: SyncookiesSent ListenOverflows ListenDrops TCPAbortOnMemory\nTcpExt: 0 0 0 0\nIpExt: InNoRoutes ListenDrops\nIpExt: 7 8\n",
 	"proc/uptime":                                                       "86400.07 27755.73\n",
