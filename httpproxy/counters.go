@@ -91,6 +91,7 @@ func (p *Proxy) Stats() (sum Stats) {
 func (p *Proxy) RouteStats(name string) (sum Stats) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	sum = p.ofRoutes[name]
 	for _, w := range p.workers {
 		for i := range w.ways {
 			if w.ways[i].name == name {
@@ -111,7 +112,9 @@ func (p *Proxy) AddServerStats(server *pool.Server, sum *Stats) {
 			all = append(all, c)
 		}
 	}
+	before := p.ofServers[server]
 	p.mu.Unlock()
+	sum.Plus(&before)
 	for _, c := range all {
 		c.addTo(sum)
 	}
@@ -134,5 +137,6 @@ func (w *worker) countsOf(server *pool.Server) *counts {
 func (w *worker) forgetCounts(server *pool.Server) {
 	w.p.mu.Lock()
 	delete(w.counts, server)
+	delete(w.p.ofServers, server)
 	w.p.mu.Unlock()
 }

@@ -68,9 +68,11 @@ type Proxy struct {
 	inherited bool          // other processes may have the sockets open too,
 	borrowed  bool          // and one of them keeps them
 
-	mu      sync.Mutex // guards what follows, and the workers' ways and counts against all but their loops
-	sockets []int      // one for each worker, until Start or Stop
-	retired Stats      // of routes that are gone
+	mu        sync.Mutex             // guards what follows, and the workers' ways and counts against all but their loops
+	sockets   []int                  // one for each worker, until Start or Stop
+	retired   Stats                  // of routes that are gone, and what other processes have counted
+	ofRoutes  map[string]Stats       // what these have counted of routes, by name,
+	ofServers map[*pool.Server]Stats // and of servers
 }
 
 // plan is what a proxy is to do, made ready. It does not change; another one takes
@@ -106,6 +108,7 @@ func New(o Options) (*Proxy, error) {
 	p := &Proxy{
 		address: address, sockets: sockets, inherited: len(o.Sockets) > 0, borrowed: o.Borrowed,
 		gate: limit.NewGate(o.MaxConnections), perClient: limit.NewClients(o.MaxPerClient),
+		ofRoutes: map[string]Stats{}, ofServers: map[*pool.Server]Stats{},
 	}
 	for _, lp := range o.Loops {
 		p.workers = append(p.workers, newWorker(p, lp, first))

@@ -128,7 +128,9 @@ func (l *Listener) AddServerStats(server *pool.Server, sum *Stats) {
 			all = append(all, c)
 		}
 	}
+	before := l.ofServers[server]
 	l.mu.Unlock()
+	sum.Plus(&before)
 	for _, c := range all {
 		connected, carried, ended := c.addTo(sum)
 		sum.Accepted += connected
@@ -140,6 +142,9 @@ func (l *Listener) AddServerStats(server *pool.Server, sum *Stats) {
 // Forget has the stats of a server that is gone go over into the listener's, on
 // each loop when its last connection to the server has ended.
 func (l *Listener) Forget(server *pool.Server) {
+	l.mu.Lock()
+	delete(l.ofServers, server)
+	l.mu.Unlock()
 	for _, w := range l.workers {
 		w.loop.Post(func() { w.forget(server) })
 	}

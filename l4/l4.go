@@ -97,8 +97,9 @@ type Listener struct {
 	clients   *limit.Clients
 	turn      atomic.Uint64 // which worker is the next to take a connection in
 
-	mu      sync.Mutex // guards retired, and the workers' servers against all but their loops
-	retired Stats      // of servers that are forgotten
+	mu        sync.Mutex             // guards what follows, and the workers' servers against all but their loops
+	retired   Stats                  // of servers that are forgotten, and what other processes have counted
+	ofServers map[*pool.Server]Stats // what these have counted of servers
 }
 
 // plan is what a listener is to do, made ready. It does not change; another one
@@ -119,7 +120,7 @@ func New(o Options) (*Listener, error) {
 	}
 	l := &Listener{
 		address: address, sockets: sockets, inherited: len(o.Sockets) > 0, borrowed: o.Borrowed,
-		gate: limit.NewGate(o.MaxConnections), clients: limit.NewClients(o.MaxPerClient),
+		gate: limit.NewGate(o.MaxConnections), clients: limit.NewClients(o.MaxPerClient), ofServers: map[*pool.Server]Stats{},
 	}
 	p := newPlan(o)
 	for _, lp := range o.Loops {

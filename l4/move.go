@@ -83,7 +83,7 @@ func (w *worker) give(most int) (given []Connection) {
 
 func (w *worker) freeze(most int) {
 	w.each(func(s *session) {
-		if s.stage == relaying && most > 0 {
+		if s.stage == relaying && !s.stays && most > 0 {
 			most--
 			s.leaving = true
 			s.pair.Freeze()
@@ -154,15 +154,16 @@ type Arrival struct {
 
 // Take makes ready to go on with a connection that another listener gave, on one of the
 // loops and counted beyond any limit. Its sockets are the listener's then. After an
-// error, which says what is unknown here, they are still the caller's.
-func (l *Listener) Take(c *Connection) (a *Arrival, err error) {
+// error, which says what is unknown here, they are still the caller's. One that stays is
+// not given again.
+func (l *Listener) Take(c *Connection, stays bool) (a *Arrival, err error) {
 	w := l.workers[l.turn.Add(1)%uint64(len(l.workers))]
 	err = errStopped
-	w.loop.Call(func() { a, err = w.takeIn(c) })
+	w.loop.Call(func() { a, err = w.takeIn(c, stays) })
 	return a, err
 }
 
-func (w *worker) takeIn(c *Connection) (*Arrival, error) {
+func (w *worker) takeIn(c *Connection, stays bool) (*Arrival, error) {
 	to := w.plan.upstream(c.Pool)
 	if to == nil {
 		return nil, fmt.Errorf("the listener does not feed pool %q", c.Pool)
@@ -173,7 +174,7 @@ func (w *worker) takeIn(c *Connection) (*Arrival, error) {
 	}
 	now := w.loop.Now()
 	s := w.newSession()
-	s.worker, s.plan, s.to, s.stage = w, w.plan, to, arriving
+	s.worker, s.plan, s.to, s.stage, s.stays = w, w.plan, to, arriving, stays
 	s.began, s.since = now-c.Age, now-c.Relayed
 	s.connectTime, s.firstByte = microsOf(c.ConnectTime), microsOf(c.FirstByte)
 	var err error

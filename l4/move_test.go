@@ -65,7 +65,7 @@ func (w *world) bequeath(to *world) (n int) {
 			for i, part := range taken.Relay.Parts() {
 				*part = *c.Relay.Parts()[i]
 			}
-			arrival, err := to.Take(&taken)
+			arrival, err := to.Take(&taken, false)
 			if err != nil {
 				w.t.Fatal(err)
 			}
@@ -220,7 +220,7 @@ func TestAnUnknownServerIsNotTaken(t *testing.T) {
 		t.Fatalf("%d given", len(given))
 	}
 	for _, wrong := range []Connection{{Pool: "nowhere", Server: given[0].Server}, {Pool: "db", Server: "127.0.0.1:1"}} {
-		if _, err := w.Take(&wrong); err == nil {
+		if _, err := w.Take(&wrong, false); err == nil {
 			t.Error("it is taken")
 		}
 	}
@@ -228,7 +228,7 @@ func TestAnUnknownServerIsNotTaken(t *testing.T) {
 	before.Client, _ = unix.Dup(before.Client)
 	before.Upstream, _ = unix.Dup(before.Upstream)
 	for _, back := range []*Connection{&before, &given[0]} {
-		arrival, err := w.Take(back)
+		arrival, err := w.Take(back, false)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -31,7 +31,8 @@ type session struct {
 	firstByte   micros // known if the server has sent anything
 	stage       stage
 	limited     bool // counts in the listener's clients
-	leaving     bool // is to go on in another process
+	leaving     bool // is to go on in another process,
+	stays       bool // or cannot
 	over        bool
 
 	next, prev *session

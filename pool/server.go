@@ -171,6 +171,13 @@ func leaseOn(s *Server, tried *Tried) Lease {
 	return Lease{server: s}
 }
 
+// Inherit adds to how often the server was chosen, and failed, what another process has
+// counted.
+func (s *Server) Inherit(total, failures int64) {
+	s.total.Add(total)
+	s.failures.Add(failures)
+}
+
 // Continue counts on the server what is in flight on it already, begun by another
 // process, whether or not the server is ready or full. It was not chosen here, and is
 // not counted as if it were.
