@@ -10,7 +10,10 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -40,6 +43,7 @@ type Options struct {
 // close its address.
 type Listener struct {
 	http    *http.Server
+	socket  net.Listener // what bounded is around
 	bounded *boundedListener
 	guard   *guard
 	log     *slog.Logger
@@ -75,6 +79,7 @@ func New(o Options) (*Listener, error) {
 	g := &guard{unix: o.Listener.Addr().Network() == "unix", log: log}
 	g.access.Store(o.Access)
 	l := &Listener{
+		socket:  o.Listener,
 		bounded: newBoundedListener(o.Listener, maxConnections, g.welcome),
 		guard:   g,
 		log:     log,
@@ -98,6 +103,29 @@ func New(o Options) (*Listener, error) {
 
 // Addr returns the address that is bound.
 func (l *Listener) Addr() net.Addr { return l.bounded.Addr() }
+
+// Socket returns a copy of the listening socket, for another process. The caller
+// closes it.
+func (l *Listener) Socket() (fd int, err error) {
+	socket, ok := l.socket.(syscall.Conn)
+	if !ok {
+		return -1, errors.New("the listener has no socket")
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	failed := raw.Control(func(from uintptr) { fd, err = unix.FcntlInt(from, unix.F_DUPFD_CLOEXEC, 0) })
+	return fd, errors.Join(failed, err)
+}
+
+// Leave accepts nothing more, and leaves who comes from then on to a process that has
+// got the Socket. Requests under way go on; their connections are closed afterwards.
+// Stop follows.
+func (l *Listener) Leave() {
+	l.http.SetKeepAlivesEnabled(false)
+	l.bounded.Close()
+}
 
 // Update changes who may use the listener, from the next request on. It must be
 // an Access that New would take for the same address.

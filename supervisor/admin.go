@@ -21,10 +21,10 @@ func (r *running) prepareAdmin(controller admin.Controller, was *running) error 
 		problems = multierror.Append(problems, err)
 	}
 	if was.admin != nil && was.config.Admin.Address == r.config.Admin.Address {
-		r.admin = was.admin
+		r.admin, r.socket, r.adminBorrowed = was.admin, was.socket, was.adminBorrowed
 		return problems.ErrorOrNil()
 	}
-	socket, err := listenOn(r.config.Admin.Address)
+	socket, err := r.listenAdmin()
 	if err != nil {
 		return multierror.Append(problems, fmt.Errorf("admin: %w", err))
 	}
@@ -36,6 +36,7 @@ func (r *running) prepareAdmin(controller admin.Controller, was *running) error 
 	if err != nil {
 		socket.Close()
 	}
+	r.socket = socket
 	return err
 }
 

@@ -33,12 +33,46 @@ func resolveListen(address string) (net.Addr, error) {
 	return to, nil
 }
 
-// listenOn binds the address of the admin listener.
-func listenOn(address string) (net.Listener, error) {
+// listenAdmin binds the address of the admin listener, or goes on with its socket.
+func (r *running) listenAdmin() (net.Listener, error) {
+	address := r.config.Admin.Address
+	if in := r.heritage.find(AdminSocket, address); in != nil {
+		r.adminBorrowed = in.Borrowed
+		return in.listener()
+	}
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		return listenUnix(path)
 	}
 	return net.Listen("tcp", address)
+}
+
+// listener returns a listener on a copy of the socket.
+func (in *Inherited) listener() (net.Listener, error) {
+	socket, bound, err := loop.Inherit(in.Sockets[:1], 1, loop.SocketOptions{})
+	if err != nil {
+		return nil, err
+	}
+	l, err := fromSocket(socket[0])
+	if err != nil {
+		return nil, err
+	}
+	if at, ok := bound.(*net.UnixAddr); ok && !in.Borrowed {
+		file, err := os.Lstat(at.Name)
+		if err != nil {
+			l.Close()
+			return nil, err
+		}
+		return &unixListener{UnixListener: l.(*net.UnixListener), path: at.Name, file: file}, nil
+	}
+	return l, nil
+}
+
+// fromSocket takes over a listening socket. Closing the listener leaves the file of
+// a unix socket.
+func fromSocket(fd int) (net.Listener, error) {
+	socket := os.NewFile(uintptr(fd), "socket")
+	defer socket.Close() // FileListener has one of its own
+	return net.FileListener(socket)
 }
 
 // A unixListener listens on a unix socket, whose file goes when it is closed.
@@ -60,9 +94,7 @@ func listenUnix(path string) (net.Listener, error) {
 		loop.Abandon(sockets)
 		return nil, err
 	}
-	socket := os.NewFile(uintptr(sockets[0]), path)
-	defer socket.Close() // FileListener has one of its own
-	l, err := net.FileListener(socket)
+	l, err := fromSocket(sockets[0])
 	if err != nil {
 		os.Remove(path)
 		return nil, err
@@ -81,3 +113,6 @@ func (l *unixListener) Close() error {
 	})
 	return l.UnixListener.Close()
 }
+
+// keepFile has Close leave the file to others who have the socket too.
+func (l *unixListener) keepFile() { l.remove.Do(func() {}) }

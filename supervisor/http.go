@@ -20,6 +20,7 @@ func (r *running) prepareHTTP(l *listener, was *running) error {
 	if err != nil {
 		return err
 	}
+	l.borrowed = o.Borrowed
 	if l.kept != nil {
 		l.http = l.kept.http
 		l.commit, err = l.http.Update(o)
@@ -56,6 +57,9 @@ func (r *running) httpOptions(c *config.Listener, was *running) (o httpproxy.Opt
 	}
 	if o.AccessLog, err = r.accessLog(c.AccessLog, was); err != nil {
 		return o, err
+	}
+	if in := r.heritage.find(c.Name, c.Address); in != nil {
+		o.Sockets, o.Borrowed = in.Sockets, in.Borrowed
 	}
 	o.Address, err = resolveListen(c.Address)
 	return o, err

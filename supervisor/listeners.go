@@ -13,11 +13,12 @@ import (
 
 // listener is a tcp or http listener with its config.
 type listener struct {
-	config *config.Listener
-	kept   *listener        // what it goes on from; nil: it is new
-	commit func()           // sets it going, or has it do what is new
-	tcp    *l4.Listener     // nil if it is an http listener
-	http   *httpproxy.Proxy // nil if it is a tcp listener
+	config   *config.Listener
+	kept     *listener        // what it goes on from; nil: it is new
+	commit   func()           // sets it going, or has it do what is new
+	tcp      *l4.Listener     // nil if it is an http listener
+	http     *httpproxy.Proxy // nil if it is a tcp listener
+	borrowed bool             // the service manager keeps its sockets
 	protocol
 }
 
@@ -28,6 +29,8 @@ type protocol interface {
 	Stop(ctx context.Context)
 	Abandon()
 	CloseServer(s *pool.Server)
+	Sockets() ([]int, error)
+	Leave()
 	Forget(s *pool.Server)
 }
 
@@ -49,6 +52,8 @@ func (r *running) prepareListener(c *config.Listener, was *running) (l *listener
 	}
 	if l.kept == nil {
 		l.commit = l.Start
+	} else {
+		l.borrowed = l.kept.borrowed
 	}
 	return l, nil
 }

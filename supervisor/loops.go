@@ -25,8 +25,8 @@ var processors = sync.OnceValue(func() int {
 	return n
 })
 
-// prepareLoops makes a loop for each processor, if any listener needs them and
-// there are none.
+// prepareLoops makes a loop for each processor, and for each of the sockets that a
+// listener inherits, if any listener needs them and there are none.
 func (r *running) prepareLoops(was *running) (err error) {
 	if len(was.loops) > 0 {
 		if r.config.IO != was.config.IO {
@@ -40,7 +40,7 @@ func (r *running) prepareLoops(was *running) (err error) {
 	if r.io, err = chooseIO(r.config.IO); err != nil {
 		return err
 	}
-	for range processors() {
+	for range max(processors(), r.heritage.most()) {
 		lp, err := loop.New(r.io, r.log)
 		if err != nil {
 			return fmt.Errorf("cannot make an event loop: %w", err)

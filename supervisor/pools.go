@@ -138,6 +138,11 @@ func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 			s.beginRemoval(p, server)
 		}
 	}
+	for _, server := range p.Servers() {
+		if known, ok := s.heritage.healthOf(p.Name(), server.Address()); ok {
+			p.SetHealth(server, known)
+		}
+	}
 	p.reconcile()
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"time"
 
@@ -18,15 +19,18 @@ import (
 
 // running is everything that was built from one config, or kept from the one before.
 type running struct {
-	config    *config.Config
-	log       *slog.Logger
-	io        loop.IO // of the loops, if there are any
-	loops     []*loop.Loop
-	logs      map[string]*accesslog.Log // by path
-	pools     []*poolInUse              // in the order of the config
-	listeners []*listener               // likewise
-	admin     *admin.Listener
-	access    *admin.Access // of admin
+	config        *config.Config
+	log           *slog.Logger
+	io            loop.IO // of the loops, if there are any
+	loops         []*loop.Loop
+	logs          map[string]*accesslog.Log // by path
+	pools         []*poolInUse              // in the order of the config
+	listeners     []*listener               // likewise
+	admin         *admin.Listener
+	access        *admin.Access // of admin
+	socket        net.Listener  // of admin
+	adminBorrowed bool          // somebody else keeps that
+	heritage      *Heritage     // what there is to begin with; nil: nothing, or no more
 }
 
 // prepare builds all that the config asks for and that was does not have, without a
@@ -34,6 +38,9 @@ type running struct {
 // left open and nothing has changed.
 func (s *Supervisor) prepare(ctx context.Context, c *config.Config, was *running) (*running, error) {
 	r := &running{config: c, log: s.log, io: was.io, loops: was.loops, logs: make(map[string]*accesslog.Log)}
+	if was.config == nil {
+		r.heritage = s.heritage
+	}
 	var problems *multierror.Error
 	problems = multierror.Append(problems, r.preparePools(ctx, s, was)...)
 	patience := time.Duration(0) // at start nobody gives anything back
@@ -86,6 +93,9 @@ func (r *running) prepareListeners(free context.Context, was *running) (problems
 func (r *running) commit(s *Supervisor, was *running) {
 	for i, wanted := range s.remember(r.config) {
 		r.pools[i].commit(s, wanted.Servers)
+	}
+	if h := r.heritage; h != nil && h.will.Tally != nil {
+		r.inheritCounts(h.will.Tally)
 	}
 	for _, l := range r.listeners {
 		l.commit()

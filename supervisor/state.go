@@ -56,24 +56,33 @@ func settings(weight, maxConnections int) state.Settings {
 	return state.Settings{Weight: weight, MaxConnections: maxConnections}
 }
 
-// openState makes the state file this process's, nil if there is none. Where nothing
-// can be written it still is read; uploads are refused then.
-func openState(path string, log *slog.Logger) (*state.File, error) {
+// openState opens the state file, nil if there is none, and with lock makes it this
+// process's.
+func openState(path string, lock bool, log *slog.Logger) (f *state.File, err error) {
 	if path == "" {
 		return nil, nil
 	}
-	f, err := state.Open(path, config.ParseServer)
-	if err == nil {
-		err = f.Lock()
+	if f, err = state.Open(path, config.ParseServer); err != nil {
+		return nil, fmt.Errorf("state: %w", err)
 	}
+	if lock {
+		err = lockState(f, log)
+	}
+	return f, err
+}
+
+// lockState makes the state file this process's. Where nothing can be written it still
+// is read; uploads are refused then.
+func lockState(f *state.File, log *slog.Logger) error {
+	err := f.Lock()
 	if errors.Is(err, state.ErrUnwritable) {
 		log.Warn("uploads and deletions will be refused until the state file can be written", "error", err)
 		err = nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("state: %w", err)
+		return fmt.Errorf("state: %w", err)
 	}
-	return f, nil
+	return nil
 }
 
 // checkState refuses what a reload cannot change.

@@ -46,28 +46,54 @@ type Supervisor struct {
 	retiring retirement
 
 	state *state.File // written under changes; nil: what is uploaded and deleted is forgotten in the end
+
+	heritage   *Heritage      // what this process has from another; nil: nothing, or no more
+	succeeding sync.WaitGroup // takes in what that one has open
+	upgrade    upgrade
 }
 
 // Start builds and starts what the config says: all of it, or nothing and an
 // error that names every problem. The config must be complete (config.Load or
 // Config.Complete) and is not to be changed afterwards. Stop must follow.
 func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
+	return StartWith(c, nil, log)
+}
+
+// StartWith is Start for a process that begins with what another one had opened, and
+// takes its place if there is a Link to it. The sockets that no listener has use for
+// are closed.
+func StartWith(c *config.Config, h *Heritage, log *slog.Logger) (*Supervisor, error) {
 	s := &Supervisor{log: log, started: time.Now(), reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
 	s.ending, s.end = context.WithCancel(context.Background())
+	s.upgrade.replaced = make(chan struct{})
+	defer h.disown()
+	if h != nil && h.Link != nil {
+		if err := s.succeed(c, h); err != nil {
+			return nil, err
+		}
+		return s, nil
+	}
+	s.heritage = h
 	var err error
-	if s.state, err = openState(c.State, log); err != nil {
+	if s.state, err = openState(c.State, true, log); err != nil {
 		return nil, err
 	}
-	nothing := &running{}
-	first, err := s.prepare(context.Background(), c, nothing)
+	first, err := s.prepare(context.Background(), c, &running{})
 	if err != nil {
 		s.unlock()
 		return nil, err
 	}
+	s.begin(first)
+	return s, nil
+}
+
+// begin goes on with what was prepared at start.
+func (s *Supervisor) begin(first *running) {
+	nothing := &running{}
 	s.current.Store(first)
 	first.commit(s, nothing)
 	first.tell(nothing)
-	return s, nil
+	s.heritage, first.heritage = nil, nil
 }
 
 // unlock lets another process have the state file, if there is one.
@@ -91,10 +117,18 @@ func (s *Supervisor) Stop(ctx context.Context) {
 		last := s.current.Load()
 		ctx, cancel := context.WithTimeout(ctx, last.config.ShutdownTimeout)
 		defer cancel()
+		s.succeeding.Wait()
+		if s.upgrade.link != nil {
+			s.bequeath(ctx)
+		}
 		s.log.Info("stopping", "shutdown_timeout", last.config.ShutdownTimeout)
 		last.retireListeners(ctx)
 		s.retiring.wait(ctx)
 		s.cancelRemovals()
+		if link := s.upgrade.link; link != nil {
+			s.sendCounts(link)
+			link.Close()
+		}
 		last.close()
 		s.unlock()
 		s.log.Info("stopped")

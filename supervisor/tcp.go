@@ -16,6 +16,7 @@ func (r *running) prepareTCP(l *listener, was *running) error {
 	if err != nil {
 		return err
 	}
+	l.borrowed = o.Borrowed
 	if l.kept != nil {
 		l.tcp = l.kept.tcp
 		l.commit = func() { l.tcp.Update(o) }
@@ -46,6 +47,9 @@ func (r *running) tcpOptions(c *config.Listener, was *running) (o l4.Options, er
 	}
 	if o.AccessLog, err = r.accessLog(c.AccessLog, was); err != nil {
 		return o, err
+	}
+	if in := r.heritage.find(c.Name, c.Address); in != nil {
+		o.Sockets, o.Borrowed = in.Sockets, in.Borrowed
 	}
 	o.Address, err = resolveListen(c.Address)
 	return o, err

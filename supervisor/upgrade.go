@@ -1,0 +1,244 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"fulcrum/admin"
+	"fulcrum/handover"
+	"fulcrum/loop"
+	"fulcrum/pool"
+)
+
+// upgradeTimeout is how long the new process has, at most, until it serves clients.
+const upgradeTimeout = 25 * time.Second
+
+// errUpgrading is why nothing is changed while another process takes over: it has read
+// what there is to know already.
+var errUpgrading = admin.Conflict("another process is taking over; try again in a moment")
+
+// upgrade is the part of a Supervisor that has to do with the process after it.
+type upgrade struct {
+	command  func() (*exec.Cmd, error) // nil: there can be none
+	announce func(pid int)
+	replaced chan struct{}      // closed when another process serves new clients
+	under    bool               // nothing may be recorded any more; guarded by Supervisor.changes
+	link     *handover.Link     // to that process; written before replaced is closed
+	heirs    map[*listener]bool // the listeners that it goes on with, likewise
+	told     *tally             // what it knows was counted here, likewise
+}
+
+// UpgradeBy says how the process is started that is to take the place of this one, and
+// what is to be done when it has, before it is told so. It is called before Upgrade can
+// be.
+func (s *Supervisor) UpgradeBy(command func() (*exec.Cmd, error), announce func(pid int)) {
+	s.upgrade.command, s.upgrade.announce = command, announce
+}
+
+// Replaced is closed when another process has taken this one's place: Stop is to be
+// called then.
+func (s *Supervisor) Replaced() <-chan struct{} { return s.upgrade.replaced }
+
+// Upgrade starts a process with the listening sockets of this one, that reads the
+// config anew, and returns once that serves new clients. What is open here moves there
+// in Stop, as far as it can. After an error, which says why the new process did not
+// come about, this one goes on as if nothing had been.
+func (s *Supervisor) Upgrade(ctx context.Context) (pid int, err error) {
+	if s.upgrade.command == nil {
+		return 0, admin.Conflict("this balancer cannot start another process in its place")
+	}
+	if os.Getpid() == 1 {
+		return 0, admin.Conflict("this is process 1 of its container, which ends with it; start another container instead")
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, upgradeTimeout, errors.New("it took too long"))
+	defer cancel()
+	stop := context.AfterFunc(s.ending, cancel)
+	defer stop()
+	select {
+	case s.reloads <- struct{}{}:
+		defer func() { <-s.reloads }()
+	case <-ctx.Done():
+		return 0, givenUp(ctx)
+	}
+	if s.stopping.Load() {
+		return 0, errStopping
+	}
+	s.suspendChanges(true)
+	pid, err = s.startHeir(ctx)
+	if err != nil {
+		s.suspendChanges(false)
+		return 0, admin.Conflict("the new process did not take over, and this one goes on: %v", err)
+	}
+	return pid, nil
+}
+
+// suspendChanges refuses changes to the servers from then on, or allows them again.
+func (s *Supervisor) suspendChanges(under bool) {
+	s.changes.Lock()
+	s.upgrade.under = under
+	s.changes.Unlock()
+}
+
+// startHeir starts the new process, and ends it again if it does not come to serve.
+func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
+	link, childs, err := handover.Pair()
+	if err != nil {
+		return 0, err
+	}
+	command, err := s.upgrade.command()
+	if err == nil {
+		err = handover.Start(command, childs)
+	}
+	childs.Close()
+	if err != nil {
+		link.Close()
+		return 0, err
+	}
+	s.log.Info("starting another process to take over", "pid", command.Process.Pid, "binary", command.Path)
+	ended := make(chan struct{})
+	go func() { // ends with the new process, or this one
+		defer close(ended)
+		_ = command.Wait()
+	}()
+	unblock := context.AfterFunc(ctx, func() { link.SetDeadline(time.Now()) })
+	heirs, err := s.settleWith(link)
+	if unblock(); err == nil {
+		s.replace(link, heirs, command.Process.Pid)
+		return command.Process.Pid, nil
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
+	link.Close()
+	_ = command.Process.Kill()
+	<-ended
+	s.log.Error("no other process has taken over", "pid", command.Process.Pid, "error", err)
+	return 0, err
+}
+
+// settleWith brings a new process to where it serves new clients, and returns the
+// listeners that it goes on with.
+func (s *Supervisor) settleWith(link *handover.Link) (heirs map[*listener]bool, err error) {
+	now := s.current.Load()
+	if err := now.sendSockets(link); err != nil {
+		return nil, err
+	}
+	if err := link.Tell(tellPrepare, nil); err != nil {
+		return nil, err
+	}
+	var names []socketName
+	if err := expect(link, sayPrepared, &names); err != nil {
+		return nil, err
+	}
+	heirs = make(map[*listener]bool)
+	for _, l := range now.listeners {
+		for _, name := range names {
+			if name.Name == l.config.Name && name.Address == l.config.Address {
+				heirs[l] = true
+			}
+		}
+	}
+	s.unlock()
+	s.upgrade.told = now.tally()
+	if err = link.Tell(tellCommit, will{now.health(), s.upgrade.told}); err == nil {
+		err = expect(link, sayRunning, nil)
+	}
+	if err != nil && s.state != nil {
+		if lockErr := lockState(s.state, s.log); lockErr != nil {
+			s.log.Error("uploads and deletions are refused from now on", "error", lockErr)
+		}
+	}
+	return heirs, err
+}
+
+// expect waits for a message of that kind, and reads it into body unless that is nil.
+func expect(link *handover.Link, kind string, body any) error {
+	m, err := link.Receive()
+	if err != nil {
+		return fmt.Errorf("it has ended, or says nothing: %w", err)
+	}
+	defer m.Close()
+	switch {
+	case m.Kind == sayFailed, m.Kind == sayRefused:
+		var f failure
+		if err := m.Decode(&f); err != nil {
+			return err
+		}
+		return errors.New(f.Why)
+	case m.Kind != kind:
+		return fmt.Errorf("it says %q in place of %q", m.Kind, kind)
+	case body != nil:
+		return m.Decode(body)
+	}
+	return nil
+}
+
+// sendSockets passes on all listening sockets.
+func (r *running) sendSockets(link *handover.Link) error {
+	for _, l := range r.listeners {
+		sockets, err := l.Sockets()
+		if err != nil {
+			return fmt.Errorf("listener %q: %w", l.config.Name, err)
+		}
+		if err := sendSocket(link, socketName{Name: l.config.Name, Address: l.config.Address, Borrowed: l.borrowed}, sockets); err != nil {
+			return err
+		}
+	}
+	if r.admin == nil {
+		return nil
+	}
+	socket, err := r.admin.Socket()
+	if err != nil {
+		return fmt.Errorf("admin: %w", err)
+	}
+	return sendSocket(link, socketName{Name: AdminSocket, Address: r.config.Admin.Address, Borrowed: r.adminBorrowed}, []int{socket})
+}
+
+// sendSocket passes sockets on, and closes these copies of them.
+func sendSocket(link *handover.Link, name socketName, sockets []int) error {
+	defer loop.Disown(sockets)
+	name.Version = handoverWord
+	m := mustMessage(tellSocket, name)
+	m.Descriptors = sockets
+	return link.Send(m)
+}
+
+// health returns what is known of every server's health.
+func (r *running) health() map[string]map[string]pool.Health {
+	all := make(map[string]map[string]pool.Health)
+	for _, p := range r.pools {
+		all[p.Name()] = make(map[string]pool.Health)
+		for _, server := range p.Status() {
+			if server.Health.Checked() {
+				all[p.Name()][server.Address] = server.Health
+			}
+		}
+	}
+	return all
+}
+
+// replace leaves new clients to the process that serves them now.
+func (s *Supervisor) replace(link *handover.Link, heirs map[*listener]bool, pid int) {
+	s.stopping.Store(true)
+	now := s.current.Load()
+	for l := range heirs {
+		l.Leave()
+	}
+	if now.admin != nil {
+		if u, ok := now.socket.(*unixListener); ok {
+			u.keepFile()
+		}
+		now.admin.Leave()
+	}
+	s.upgrade.announce(pid)
+	if err := link.Tell(tellYours, nil); err != nil {
+		s.log.Warn("the new process cannot be told that it is alone now", "error", err)
+	}
+	s.upgrade.link, s.upgrade.heirs = link, heirs
+	s.log.Info("another process has taken over", "pid", pid)
+	close(s.upgrade.replaced)
+}
