@@ -5,6 +5,8 @@
 //	POST   /upload_server  add a server to a pool, or update it
 //	DELETE /delete_server  drain a server, or with force=true close it now
 //	POST   /reload         go over to the config file as it is now
+//	POST   /drain          take the balancer out of use, with all that is in flight
+//	POST   /undrain        end that
 //	GET    /servers        every pool and its servers
 //	GET    /listeners      every listener and what went through it
 //	GET    /healthz        200 while the balancer is fit to serve, else 503
@@ -84,6 +86,8 @@ type Controller interface {
 
 	// Ready reports whether the balancer is fit to serve, and if not, why.
 	Ready() (ok bool, reason string)
+
+	Drainer
 }
 
 // ServersAnswer is the body of GET /servers.
@@ -264,6 +268,7 @@ type Status struct {
 	Reason        string    `json:"reason,omitempty"` // why it is not
 	Config        string    `json:"config,omitempty"` // the path of the config file; "": there is none
 	IO            string    `json:"io"`               // how the event loops wait
+	DrainState
 }
 
 // HealthAnswer is the body of GET /healthz.

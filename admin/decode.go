@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -39,6 +40,7 @@ type change struct {
 	pool, server           *string
 	weight, maxConnections *int
 	force, dryRun          *bool
+	timeout                *time.Duration
 }
 
 // readUpload reads the request of POST /upload_server.
@@ -240,6 +242,8 @@ func decodeQuery(raw string, allowed []string) (change, error) {
 			said.force, err = flag(name, given[0])
 		case "dry_run":
 			said.dryRun, err = flag(name, given[0])
+		case "timeout":
+			said.timeout, err = duration(name, given[0])
 		}
 		if err != nil {
 			return said, err

@@ -29,6 +29,8 @@ func (h *handler) all() []route {
 		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
 		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
 		{http.MethodPost, "/reload", "go over to the config file as it is now; dry_run=true only says what that changes", h.reload},
+		{http.MethodPost, "/drain", "take the balancer out of use; what is left after ?timeout=30s is closed", h.startDrain},
+		{http.MethodPost, "/undrain", "end that", h.endDrain},
 		{http.MethodGet, "/openapi.json", "what all of these take and answer, for programs", h.openAPI},
 
 		{http.MethodGet, "/v1/pools", "every pool and its servers", h.servers},
@@ -45,7 +47,7 @@ func (h *handler) all() []route {
 		{http.MethodGet, "/v1/listeners", "every listener and what went through it", h.listeners},
 		{http.MethodGet, "/v1/listeners/{name}", "a listener", h.getListener},
 		{http.MethodGet, "/v1/config", "the config as it runs", h.config},
-		{http.MethodGet, "/v1/status", "version, uptime and the like", h.status},
+		{http.MethodGet, "/v1/status", "version, uptime, whether the balancer drains and what is in flight, and the like", h.status},
 	}
 }
 

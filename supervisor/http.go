@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"time"
 
 	"fulcrum/config"
 	"fulcrum/httpproxy"
@@ -13,6 +14,10 @@ type httpListener struct{ *httpproxy.Proxy }
 func (l httpListener) Address() string          { return written(l.Addr()) }
 func (l httpListener) Stop(ctx context.Context) { l.Proxy.Stop(ctx) }
 func (l httpListener) Abandon()                 { l.Proxy.Stop(context.Background()) }
+
+func (l httpListener) remaining(ctx context.Context) (connections, requests int64, oldest time.Duration, err error) {
+	return l.Remaining(ctx)
+}
 
 // prepareHTTP makes the http listener, or prepares the one that is kept.
 func (r *running) prepareHTTP(l *listener, was *running) error {

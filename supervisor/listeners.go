@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"fulcrum/config"
 	"fulcrum/httpproxy"
@@ -28,6 +29,9 @@ type protocol interface {
 	Start()
 	Stop(ctx context.Context)
 	Abandon()
+	Drain(on bool)
+	CloseAll()
+	remaining(ctx context.Context) (connections, requests int64, oldest time.Duration, err error)
 	CloseServer(s *pool.Server)
 	Sockets() ([]int, error)
 	Leave()

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -109,6 +110,11 @@ func (s *Supervisor) goOver(was, next *running) {
 	gone := was.listenersBut(next)
 	s.retiring.add(gone) // first, so that closeServer misses none
 	s.current.Store(next)
+	if s.draining.Load() != nil {
+		for _, l := range next.listeners {
+			l.Drain(true)
+		}
+	}
 	next.commit(s, was)
 	s.retire(was, next, gone)
 	was.forget()
@@ -222,11 +228,16 @@ func (r *retirement) stop(ctx context.Context, l *listener) {
 	delete(r.listeners, l)
 }
 
-// closeServer closes what is in flight on a server through these listeners.
-func (r *retirement) closeServer(server *pool.Server) {
+// now returns those that have not finished.
+func (r *retirement) now() []*listener {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for l := range r.listeners {
+	return slices.Collect(maps.Keys(r.listeners))
+}
+
+// closeServer closes what is in flight on a server through these listeners.
+func (r *retirement) closeServer(server *pool.Server) {
+	for _, l := range r.now() {
 		l.CloseServer(server)
 	}
 }

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"runtime/debug"
@@ -115,8 +116,11 @@ func (s *Supervisor) Config() json.RawMessage { return s.current.Load().config.J
 
 // Ready reports whether the balancer takes traffic.
 func (s *Supervisor) Ready() (ok bool, reason string) {
-	if s.stopping.Load() {
+	switch {
+	case s.stopping.Load():
 		return false, "stopping"
+	case s.draining.Load() != nil:
+		return false, "draining"
 	}
 	return true, ""
 }
@@ -131,6 +135,7 @@ func (s *Supervisor) Status() admin.Status {
 		UptimeSeconds: time.Since(s.started).Seconds(),
 		Config:        now.config.File,
 		IO:            now.io.String(),
+		DrainState:    s.drainState(context.Background(), s.draining.Load()),
 	}
 	status.Ready, status.Reason = s.Ready()
 	return status

@@ -34,14 +34,16 @@ type Supervisor struct {
 	load     atomic.Pointer[func() (*config.Config, error)] // nil: the config cannot be reloaded
 	current  atomic.Pointer[running]                        // stored under changes
 	stopping atomic.Bool
-	ending   context.Context // ends when Stop begins
+	draining atomic.Pointer[drain]           // stored under changes; nil: nobody drains the balancer
+	onDrain  atomic.Pointer[func(time.Time)] // nil: nobody is told
+	ending   context.Context                 // ends when Stop begins
 	end      context.CancelFunc
 	stopOnce sync.Once
 
 	reloads  chan struct{}          // holds one while there is a reload; sent before changes is taken
 	changes  sync.Mutex             // held while servers are changed, and while a reload goes over
 	removals map[serverKey]*removal // deleted servers that still drain; guarded by changes
-	removing sync.WaitGroup         // the goroutines of removals
+	removing sync.WaitGroup         // the goroutines of removals, and of a drain
 
 	retiring retirement
 

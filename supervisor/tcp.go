@@ -1,6 +1,9 @@
 package supervisor
 
 import (
+	"context"
+	"time"
+
 	"fulcrum/config"
 	"fulcrum/l4"
 	"fulcrum/loop"
@@ -9,6 +12,14 @@ import (
 type tcpListener struct{ *l4.Listener }
 
 func (l tcpListener) Address() string { return written(l.Listener.Address()) }
+
+// Drain has nothing to tell the clients of a tcp listener.
+func (l tcpListener) Drain(bool) {}
+
+func (l tcpListener) remaining(ctx context.Context) (connections, requests int64, oldest time.Duration, err error) {
+	connections, oldest, err = l.Remaining(ctx)
+	return connections, 0, oldest, err
+}
 
 // prepareTCP makes the tcp listener, or prepares the one that is kept.
 func (r *running) prepareTCP(l *listener, was *running) error {

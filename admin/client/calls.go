@@ -132,3 +132,22 @@ func (c *Client) Reload(ctx context.Context, dryRun bool) (admin.ReloadAnswer, e
 	_, err := c.call(ctx, request{method: http.MethodPost, path: "/reload", query: query}, &answer)
 	return answer, err
 }
+
+// Drain takes the balancer out of use, or changes the deadline of that.
+func (c *Client) Drain(ctx context.Context, r admin.DrainRequest) (admin.DrainAnswer, error) {
+	var answer admin.DrainAnswer
+	query := url.Values{"dry_run": {strconv.FormatBool(r.DryRun)}}
+	if r.Timeout != nil {
+		query.Set("timeout", r.Timeout.String())
+	}
+	_, err := c.call(ctx, request{method: http.MethodPost, path: "/drain", query: query}, &answer)
+	return answer, err
+}
+
+// Undrain ends that, or with dryRun only says what the answer would be.
+func (c *Client) Undrain(ctx context.Context, dryRun bool) (admin.DrainAnswer, error) {
+	var answer admin.DrainAnswer
+	query := url.Values{"dry_run": {strconv.FormatBool(dryRun)}}
+	_, err := c.call(ctx, request{method: http.MethodPost, path: "/undrain", query: query}, &answer)
+	return answer, err
+}

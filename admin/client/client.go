@@ -1,5 +1,6 @@
 // Package client speaks to the admin listener of a running balancer: it lists
-// listeners and servers, changes servers, and has the config reloaded.
+// listeners and servers, changes servers, and has the config reloaded and the balancer
+// drained.
 //
 // A Client holds no connection between calls and needs no closing. Each call
 // ends within ten seconds or when its context does. What goes wrong is one of

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fake struct {
 	mu     sync.Mutex
 	change admin.ServerChange
+	drain  admin.DrainRequest
 	dryRun bool
 	err    error
 }
@@ -64,7 +65,9 @@ func (f *fake) Server(pool, server string) (admin.Server, error) {
 }
 
 func (f *fake) Config() json.RawMessage { return json.RawMessage(`{"io":"auto"}`) }
-func (f *fake) Status() admin.Status    { return admin.Status{Version: "v1", PID: 7, Ready: true} }
+func (f *fake) Status() admin.Status {
+	return admin.Status{Version: "v1", PID: 7, Ready: true, DrainState: draining.DrainState}
+}
 
 func (f *fake) Change(_ context.Context, c admin.ServerChange) (admin.Changed, error) {
 	f.mu.Lock()
@@ -78,6 +81,24 @@ func (f *fake) ReloadIf(_ context.Context, _ admin.Condition, dryRun bool) ([]st
 	defer f.mu.Unlock()
 	f.dryRun = dryRun
 	return []string{"admin changed"}, f.err
+}
+
+var draining = admin.DrainAnswer{DrainState: admin.DrainState{
+	Draining: true, Deadline: new(time.Unix(1, 0).UTC()), Remaining: &admin.Remaining{Connections: 2, Requests: 1, OldestSeconds: 0.5},
+}}
+
+func (f *fake) Drain(_ context.Context, r admin.DrainRequest) (admin.DrainAnswer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drain = r
+	return draining, f.err
+}
+
+func (f *fake) Undrain(_ context.Context, dryRun bool) (admin.DrainAnswer, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.dryRun = dryRun
+	return admin.DrainAnswer{DryRun: dryRun}, f.err
 }
 
 // serve runs an admin listener and returns its address.
@@ -218,6 +239,29 @@ func TestReload(t *testing.T) {
 	_, err := c.Reload(t.Context(), false)
 	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 400 || e.Message != "2 problems\none\ntwo" {
 		t.Errorf("got %#v", err)
+	}
+}
+
+func TestDrain(t *testing.T) {
+	f := &fake{}
+	c := client(t, serve(t, f))
+	timeout := 90 * time.Second
+	for _, request := range []admin.DrainRequest{{}, {Timeout: &timeout}, {Timeout: new(time.Duration(0)), DryRun: true}} {
+		if got, err := c.Drain(t.Context(), request); err != nil || !reflect.DeepEqual(got, draining) || !reflect.DeepEqual(f.drain, request) {
+			t.Errorf("Drain: %+v, %v; asked %+v", got, err, f.drain)
+		}
+	}
+	for _, dryRun := range []bool{true, false} {
+		if got, err := c.Undrain(t.Context(), dryRun); err != nil || got != (admin.DrainAnswer{DryRun: dryRun}) || f.dryRun != dryRun {
+			t.Errorf("Undrain: %+v, %v", got, err)
+		}
+	}
+	if got, err := c.Status(t.Context()); err != nil || !reflect.DeepEqual(got.DrainState, draining.DrainState) {
+		t.Errorf("Status: %+v, %v", got, err)
+	}
+	f.err = admin.Conflict("the balancer is stopping")
+	if _, err := c.Drain(t.Context(), admin.DrainRequest{}); err == nil {
+		t.Error("no error")
 	}
 }
 
