@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -191,6 +192,14 @@ func asFlags(message string, servers int) string {
 	return strings.NewReplacer(pairs...).Replace(message)
 }
 
+// doing says what a balancer does: what the config holds, or drain until a deadline.
+func doing(conf *config.Config, drainsUntil time.Time) string {
+	if drainsUntil.IsZero() {
+		return holds(conf)
+	}
+	return "draining until " + drainsUntil.Format(time.RFC3339)
+}
+
 // balance runs a balancer until it is told to stop. load reads its config anew; nil:
 // there is no file.
 func balance(conf *config.Config, load func() (*config.Config, error), log *slog.Logger) error {
@@ -205,6 +214,7 @@ func balance(conf *config.Config, load func() (*config.Config, error), log *slog
 	}
 	service := systemd.Ready(log, holds(conf), s.Answers)
 	defer service.Close()
+	s.OnDrain(func(deadline time.Time) { service.Status(doing(conf, deadline)) })
 	signals.serve(s, log)
 	return signals.stopOn(func() {
 		service.Stopping(s.ShutdownTimeout())

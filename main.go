@@ -56,6 +56,7 @@ func commands() []*cli.Command {
 	return []*cli.Command{
 		runCommand(), checkCommand(), doctorCommand(), tcpCommand(), httpCommand(), demoCommand(),
 		serversCommand(), listenersCommand(), stateCommand(), reloadCommand(),
+		drainCommand(), undrainCommand(),
 		schemaCommand(), completionCommand(), manCommand(),
 	}
 }
@@ -76,7 +77,9 @@ const appDescription = `Examples:
    fulcrum listeners
       what the running balancer knows of its servers, and what went through it
    fulcrum reload
-      have it go over to its config file as it is now`
+      have it go over to its config file as it is now
+   fulcrum drain --wait
+      take it out of use and wait until nothing is left`
 
 // usageError is a mistake in the command line or the config.
 type usageError struct{ err error }

@@ -83,7 +83,7 @@ func TestVersion(t *testing.T) {
 
 // Help explains, gives an example that can be copied, and goes to stdout.
 func TestHelp(t *testing.T) {
-	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "listeners", "reload", "schema", "completion", "man"}
+	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "listeners", "reload", "drain", "undrain", "schema", "completion", "man"}
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		fulcrum(t, args...).ok(append(commands, "fulcrum demo --load", "fulcrum http --listen :8080 --server ", "fulcrum check --config")...)
 	}
@@ -99,6 +99,8 @@ func TestHelp(t *testing.T) {
 		{"servers upload", "fulcrum servers upload [--pool web]|10.0.0.3:80|--weight|1 to 256|--max-connections N|(default: no limit)"},
 		{"listeners", "fulcrum listeners [--admin 127.0.0.1:9900] [--json]|host:port, https://host:port or unix:/path|--token-file FILE|FULCRUM_TOKEN|--ca FILE|--cert FILE|--key FILE"},
 		{"reload", "fulcrum reload [--dry-run] [--admin 127.0.0.1:9900] [--json]|changes nothing"},
+		{"drain", "fulcrum drain [--timeout 30s] [--wait] [--dry-run]|--timeout TIME|(default: the config's shutdown_timeout)"},
+		{"undrain", "fulcrum undrain [--dry-run]|--admin ADDRESS"},
 		{"servers delete", "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80|--force"},
 		{"schema", "fulcrum schema >config.schema.json|$schema"},
 		{"completion", "source <(fulcrum completion bash)|fulcrum completion fish | source"},

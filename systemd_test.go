@@ -14,7 +14,8 @@ import (
 )
 
 // The program as a service: it says that it is ready when its port is open, goes
-// on answering the watchdog, and says that it stops and how long that may take.
+// on answering the watchdog, and says that it drains, or stops and how long that may
+// take.
 func TestService(t *testing.T) {
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"})
 	if err != nil {
@@ -32,9 +33,18 @@ func TestService(t *testing.T) {
 		return string(buffer[:n])
 	}
 
-	socket := filepath.Join(t.TempDir(), "web.sock")
+	toldElse := func() string {
+		t.Helper()
+		for {
+			if got := told(); got != "WATCHDOG=1" {
+				return got
+			}
+		}
+	}
+
+	socket, admin := filepath.Join(t.TempDir(), "web.sock"), "unix:"+filepath.Join(t.TempDir(), "admin.sock")
 	path := written(t, fmt.Sprintf(`{"shutdown_timeout": "1m", "pools": [{"name": "p", "servers": ["127.0.0.1:1"]}],
-		"listeners": [{"name": "a", "protocol": "tcp", "address": "unix:%s", "pool": "p"}]}`, socket))
+		"listeners": [{"name": "a", "protocol": "tcp", "address": "unix:%s", "pool": "p"}], "admin": {"address": %q}}`, socket, admin))
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -58,11 +68,16 @@ func TestService(t *testing.T) {
 			t.Errorf("told %q, not that it answers", got)
 		}
 	}
-	service.Process.Signal(syscall.SIGTERM)
-	got := told()
-	for got == "WATCHDOG=1" {
-		got = told()
+	fulcrum(t, "drain", "--admin", admin).ok("draining until")
+	if got := toldElse(); !strings.HasPrefix(got, "STATUS=draining until 20") {
+		t.Errorf("told %q of a drain", got)
 	}
+	fulcrum(t, "undrain", "--admin", admin).ok("not draining")
+	if got := toldElse(); got != "STATUS=1 listener, 1 pool, 1 server" {
+		t.Errorf("told %q of the end of a drain", got)
+	}
+	service.Process.Signal(syscall.SIGTERM)
+	got := toldElse()
 	if want := "STOPPING=1\nSTATUS=stopping: work in flight may go on for 1m0s\nEXTEND_TIMEOUT_USEC=70000000"; got != want {
 		t.Errorf("told %q, want %q", got, want)
 	}

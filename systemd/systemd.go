@@ -2,8 +2,8 @@
 // for a unit of Type=notify: that it is ready, that it stops and how long that may
 // take, and, where the unit has WatchdogSec, again and again that it still answers.
 //
-// Ready is called once all listeners listen, Stopping when the end begins; Close
-// must follow Ready. Without a service manager, which is without $NOTIFY_SOCKET,
+// Ready is called once all listeners listen, Status when it does something else than
+// it did, Stopping when the end begins; Close must follow Ready. Without a service manager, which is without $NOTIFY_SOCKET,
 // all of it does nothing. A message that cannot be sent is logged, and nothing
 // else comes of it.
 package systemd
@@ -48,6 +48,9 @@ func Ready(log *slog.Logger, status string, answers func(ctx context.Context) bo
 	}
 	return s
 }
+
+// Status says what the service is doing, in a few words.
+func (s *Service) Status(status string) { s.tell("STATUS=" + status) }
 
 // Stopping says that the service stops and may take so long for it: the service
 // manager then waits longer than its unit says, if need be.

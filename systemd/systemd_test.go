@@ -66,6 +66,8 @@ func TestLife(t *testing.T) {
 	m := manage(t, time.Hour)
 	s := Ready(slog.New(slog.DiscardHandler), "1 listener", yes)
 	m.wants("READY=1\nSTATUS=1 listener")
+	s.Status("draining")
+	m.wants("STATUS=draining")
 	s.Stopping(90 * time.Second)
 	m.wants("STOPPING=1\nSTATUS=stopping: work in flight may go on for 1m30s\nEXTEND_TIMEOUT_USEC=100000000")
 	s.Close()
