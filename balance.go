@@ -205,7 +205,11 @@ func doing(conf *config.Config, drainsUntil time.Time) string {
 func balance(conf *config.Config, load func() (*config.Config, error), log *slog.Logger) error {
 	signals := catchSignals()
 	defer signals.release()
-	s, err := supervisor.Start(conf, log)
+	heritage, err := inherited()
+	if err != nil {
+		return err
+	}
+	s, err := supervisor.StartWith(conf, heritage, log)
 	if err != nil {
 		return err
 	}
@@ -215,9 +219,15 @@ func balance(conf *config.Config, load func() (*config.Config, error), log *slog
 	service := systemd.Ready(log, holds(conf), s.Answers)
 	defer service.Close()
 	s.OnDrain(func(deadline time.Time) { service.Status(doing(conf, deadline)) })
+	s.UpgradeBy(successor, service.Replaced)
 	signals.serve(s, log)
+	signals.replaced = s.Replaced()
 	return signals.stopOn(func() {
-		service.Stopping(s.ShutdownTimeout())
+		select {
+		case <-s.Replaced(): // the service goes on
+		default:
+			service.Stopping(s.ShutdownTimeout())
+		}
 		s.Stop(context.Background())
 	})
 }

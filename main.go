@@ -55,7 +55,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 func commands() []*cli.Command {
 	return []*cli.Command{
 		runCommand(), checkCommand(), doctorCommand(), tcpCommand(), httpCommand(), demoCommand(),
-		serversCommand(), listenersCommand(), stateCommand(), reloadCommand(),
+		serversCommand(), listenersCommand(), stateCommand(), reloadCommand(), upgradeCommand(),
 		drainCommand(), undrainCommand(),
 		schemaCommand(), completionCommand(), manCommand(),
 	}

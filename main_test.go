@@ -83,7 +83,7 @@ func TestVersion(t *testing.T) {
 
 // Help explains, gives an example that can be copied, and goes to stdout.
 func TestHelp(t *testing.T) {
-	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "listeners", "reload", "drain", "undrain", "schema", "completion", "man"}
+	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "listeners", "reload", "upgrade", "drain", "undrain", "schema", "completion", "man"}
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		fulcrum(t, args...).ok(append(commands, "fulcrum demo --load", "fulcrum http --listen :8080 --server ", "fulcrum check --config")...)
 	}

@@ -18,9 +18,12 @@ var errKilled = errors.New("stopped by a second signal; work in flight was cut o
 // that holds what cannot be lost: of those to stop the first and the second, of the
 // others one, which stands for all that come until it is taken.
 type signals struct {
-	stop   chan os.Signal // SIGINT, SIGTERM
-	reload chan os.Signal // SIGHUP
-	reopen chan os.Signal // SIGUSR1
+	stop    chan os.Signal // SIGINT, SIGTERM
+	reload  chan os.Signal // SIGHUP
+	reopen  chan os.Signal // SIGUSR1
+	upgrade chan os.Signal // SIGUSR2
+
+	replaced <-chan struct{} // closed when another process has taken over; nil: none can
 
 	ctx     context.Context // ends with release
 	end     context.CancelFunc
@@ -29,11 +32,12 @@ type signals struct {
 
 // catchSignals keeps signals from ending the program, until release.
 func catchSignals() *signals {
-	s := &signals{stop: make(chan os.Signal, 2), reload: make(chan os.Signal, 1), reopen: make(chan os.Signal, 1)}
+	s := &signals{stop: make(chan os.Signal, 2), reload: make(chan os.Signal, 1), reopen: make(chan os.Signal, 1), upgrade: make(chan os.Signal, 1)}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	signal.Notify(s.stop, syscall.SIGINT, syscall.SIGTERM)
 	signal.Notify(s.reload, syscall.SIGHUP)
 	signal.Notify(s.reopen, syscall.SIGUSR1)
+	signal.Notify(s.upgrade, syscall.SIGUSR2)
 	return s
 }
 
@@ -42,6 +46,7 @@ func (s *signals) release() {
 	signal.Stop(s.stop)
 	signal.Stop(s.reload)
 	signal.Stop(s.reopen)
+	signal.Stop(s.upgrade)
 	s.end()
 	s.serving.Wait()
 }
@@ -50,9 +55,10 @@ func (s *signals) release() {
 type changer interface {
 	Reload(ctx context.Context, dryRun bool) (changes []string, err error)
 	ReopenLogs() error
+	Upgrade(ctx context.Context) (pid int, err error)
 }
 
-// serve does what SIGHUP and SIGUSR1 ask for, one at a time, until release. What they
+// serve does what SIGHUP, SIGUSR1 and SIGUSR2 ask for, one at a time, until release. What they
 // have to wait for keeps nobody from stopping.
 func (s *signals) serve(c changer, log *slog.Logger) {
 	s.serving.Go(func() {
@@ -65,6 +71,10 @@ func (s *signals) serve(c changer, log *slog.Logger) {
 			case <-s.reopen:
 				if err := c.ReopenLogs(); err != nil {
 					log.Error("an access log goes on in its old file", "error", err)
+				}
+			case <-s.upgrade:
+				if _, err := c.Upgrade(s.ctx); err != nil {
+					log.Error("no other process has taken over", "signal", "SIGUSR2", "error", err)
 				}
 			}
 		}
@@ -84,10 +94,13 @@ func reloadBySignal(ctx context.Context, c changer, log *slog.Logger) {
 	}
 }
 
-// stopOn waits for a signal to stop and calls stop, which lets work in flight
-// finish. A second one ends the wait for it.
+// stopOn waits for a signal to stop, or until another process has taken over, and calls
+// stop, which lets work in flight finish. Another signal ends the wait for it.
 func (s *signals) stopOn(stop func()) error {
-	<-s.stop
+	select {
+	case <-s.stop:
+	case <-s.replaced:
+	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)

@@ -28,6 +28,11 @@ func (c *changed) Reload(ctx context.Context, dryRun bool) ([]string, error) {
 	}
 }
 
+func (c *changed) Upgrade(context.Context) (int, error) {
+	c.asked <- "upgrade"
+	return 0, errors.New("no such binary")
+}
+
 func (c *changed) ReopenLogs() error {
 	c.asked <- "reopen"
 	return errors.New("read-only file system")
@@ -82,12 +87,17 @@ func TestStopSignals(t *testing.T) {
 	}
 }
 
-// SIGHUP reloads, SIGUSR1 has logs reopened, and what comes of both is logged.
+// SIGHUP reloads, SIGUSR1 has logs reopened, SIGUSR2 another process take over, and what
+// comes of it is logged.
 func TestSignalsThatChange(t *testing.T) {
 	s, c, log := signalled(t)
 	raise(t, syscall.SIGUSR1)
 	if got := received(t, c.asked); got != "reopen" {
 		t.Errorf("SIGUSR1 asked to %s", got)
+	}
+	raise(t, syscall.SIGUSR2)
+	if got := received(t, c.asked); got != "upgrade" {
+		t.Errorf("SIGUSR2 asked to %s", got)
 	}
 	for _, outcome := range []error{nil, errors.New("2 problems\nconfig.json:1: one\nconfig.json:2: two")} {
 		raise(t, syscall.SIGHUP)
@@ -100,7 +110,7 @@ func TestSignalsThatChange(t *testing.T) {
 	if err := s.stopOn(func() {}); err != nil {
 		t.Error(err)
 	}
-	has(t, log(), `error="read-only file system"`, `msg="config reloaded" signal=SIGHUP changes=2`,
+	has(t, log(), `error="read-only file system"`, `error="no such binary"`, `msg="config reloaded" signal=SIGHUP changes=2`,
 		"goes on as before", `problem="config.json:1: one"`, `problem="config.json:2: two"`)
 }
 

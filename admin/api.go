@@ -88,6 +88,7 @@ type Controller interface {
 	Ready() (ok bool, reason string)
 
 	Drainer
+	Upgrader
 }
 
 // ServersAnswer is the body of GET /servers.

@@ -31,6 +31,7 @@ func (h *handler) all() []route {
 		{http.MethodPost, "/reload", "go over to the config file as it is now; dry_run=true only says what that changes", h.reload},
 		{http.MethodPost, "/drain", "take the balancer out of use; what is left after ?timeout=30s is closed", h.startDrain},
 		{http.MethodPost, "/undrain", "end that", h.endDrain},
+		{http.MethodPost, "/upgrade", "have a new process of the binary and config as they are now take over", h.upgrade},
 		{http.MethodGet, "/openapi.json", "what all of these take and answer, for programs", h.openAPI},
 
 		{http.MethodGet, "/v1/pools", "every pool and its servers", h.servers},

@@ -36,15 +36,10 @@ func Inherit(sockets []int, n int, o SocketOptions) (own []int, bound net.Addr, 
 }
 
 func inheritOne(socket int, o SocketOptions) (fd int, err error) {
-	if listens, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
-		return -1, errors.Join(errors.New("it is not a listening socket"), err)
+	if fd, err = Duplicate(socket); err != nil {
+		return -1, err
 	}
-	fd, err = unix.FcntlInt(uintptr(socket), unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return -1, os.NewSyscallError("fcntl", err)
-	}
-	err = unix.SetNonblock(fd, true)
-	if family, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); err == nil && family != unix.AF_UNIX {
+	if family, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); family != unix.AF_UNIX {
 		if err = rawSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err == nil {
 			err = clearOptions(fd)
 		}
@@ -53,6 +48,22 @@ func inheritOne(socket int, o SocketOptions) (fd int, err error) {
 		}
 	}
 	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// Duplicate returns another descriptor of a listening socket, which does not block.
+func Duplicate(socket int) (fd int, err error) {
+	if listens, err := unix.GetsockoptInt(socket, unix.SOL_SOCKET, unix.SO_ACCEPTCONN); err != nil || listens == 0 {
+		return -1, errors.Join(errors.New("it is not a listening socket"), err)
+	}
+	fd, err = unix.FcntlInt(uintptr(socket), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	if err = unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}
@@ -92,8 +103,7 @@ func (ln *Listener) Duplicate() (fd int, err error) {
 	if ln.fd < 0 {
 		return -1, errors.New("the listening socket is closed")
 	}
-	fd, err = unix.FcntlInt(uintptr(ln.fd), unix.F_DUPFD_CLOEXEC, 0)
-	return fd, os.NewSyscallError("fcntl", err)
+	return Duplicate(ln.fd)
 }
 
 // Leave has nothing more accepted here and closes the socket, which others have open

@@ -48,23 +48,25 @@ func (r *running) listenAdmin() (net.Listener, error) {
 
 // listener returns a listener on a copy of the socket.
 func (in *Inherited) listener() (net.Listener, error) {
-	socket, bound, err := loop.Inherit(in.Sockets[:1], 1, loop.SocketOptions{})
+	socket, err := loop.Duplicate(in.Sockets[0])
 	if err != nil {
 		return nil, err
 	}
-	l, err := fromSocket(socket[0])
+	l, err := fromSocket(socket)
 	if err != nil {
 		return nil, err
 	}
-	if at, ok := bound.(*net.UnixAddr); ok && !in.Borrowed {
-		file, err := os.Lstat(at.Name)
-		if err != nil {
-			l.Close()
-			return nil, err
-		}
-		return &unixListener{UnixListener: l.(*net.UnixListener), path: at.Name, file: file}, nil
+	u, ok := l.(*net.UnixListener)
+	if !ok || in.Borrowed {
+		return l, nil
 	}
-	return l, nil
+	path := u.Addr().(*net.UnixAddr).Name
+	file, err := os.Lstat(path)
+	if err != nil {
+		l.Close()
+		return nil, err
+	}
+	return &unixListener{UnixListener: u, path: path, file: file}, nil
 }
 
 // fromSocket takes over a listening socket. Closing the listener leaves the file of

@@ -50,6 +50,8 @@ func (s *Supervisor) change(p *poolInUse, address string, lead net.Addr, c admin
 	switch {
 	case s.current.Load().find(p.Name()) != p:
 		return done, false, nil
+	case s.upgrade.under:
+		return done, true, errUpgrading
 	case s.stopping.Load():
 		return done, true, errStopping
 	}

@@ -48,6 +48,9 @@ func (s *Supervisor) ReloadIf(ctx context.Context, condition admin.Condition, dr
 	case <-ctx.Done():
 		return nil, givenUp(ctx)
 	}
+	if s.stopping.Load() {
+		return nil, errStopping
+	}
 	c, err := (*load)()
 	if err != nil {
 		return nil, admin.Invalid("%v", err)

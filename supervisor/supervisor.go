@@ -110,10 +110,16 @@ func (s *Supervisor) ReloadBy(load func() (*config.Config, error)) { s.load.Stor
 
 // Stop stops accepting and waits for work in flight to finish, for as long as
 // the config's shutdown_timeout and ctx allow; then closes what is left. The
-// admin listener answers until the end.
+// admin listener answers until the end. If another process has taken over, what is open
+// moves there first.
 func (s *Supervisor) Stop(ctx context.Context) {
 	s.stopOnce.Do(func() {
 		s.stopping.Store(true)
+		select {
+		case <-s.upgrade.replaced:
+			s.succeeding.Wait() // what still comes from the process before goes on to the next
+		default:
+		}
 		s.end()
 		s.reloads <- struct{}{} // one that is under way is given up, or goes first; there are no more
 		last := s.current.Load()

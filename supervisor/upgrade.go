@@ -64,8 +64,11 @@ func (s *Supervisor) Upgrade(ctx context.Context) (pid int, err error) {
 	case <-ctx.Done():
 		return 0, givenUp(ctx)
 	}
-	if s.stopping.Load() {
+	switch {
+	case s.stopping.Load():
 		return 0, errStopping
+	case s.draining.Load() != nil:
+		return 0, admin.Conflict("the balancer drains, which a new process would not; undrain it first")
 	}
 	s.suspendChanges(true)
 	pid, err = s.startHeir(ctx)

@@ -52,6 +52,9 @@ func Ready(log *slog.Logger, status string, answers func(ctx context.Context) bo
 // Status says what the service is doing, in a few words.
 func (s *Service) Status(status string) { s.tell("STATUS=" + status) }
 
+// Replaced says that another process is the service from now on.
+func (s *Service) Replaced(pid int) { s.tell(fmt.Sprintf("MAINPID=%d", pid)) }
+
 // Stopping says that the service stops and may take so long for it: the service
 // manager then waits longer than its unit says, if need be.
 func (s *Service) Stopping(within time.Duration) {

@@ -144,6 +144,18 @@ func (c *Client) Drain(ctx context.Context, r admin.DrainRequest) (admin.DrainAn
 	return answer, err
 }
 
+// Upgrade has another process take the place of the balancer's, which takes up to half
+// a minute.
+func (c *Client) Upgrade(ctx context.Context) (admin.UpgradeAnswer, error) {
+	var answer admin.UpgradeAnswer
+	patient := *c
+	http := *c.http
+	http.Timeout = upgradeTimeout
+	patient.http = &http
+	_, err := patient.call(ctx, request{method: "POST", path: "/upgrade"}, &answer)
+	return answer, err
+}
+
 // Undrain ends that, or with dryRun only says what the answer would be.
 func (c *Client) Undrain(ctx context.Context, dryRun bool) (admin.DrainAnswer, error) {
 	var answer admin.DrainAnswer

@@ -29,8 +29,9 @@ import (
 )
 
 const (
-	timeout   = 10 * time.Second
-	maxAnswer = 16 << 20
+	timeout        = 10 * time.Second
+	upgradeTimeout = 40 * time.Second // of the one call that waits for another process
+	maxAnswer      = 16 << 20
 )
 
 // An Error is a refusal or failure that the admin listener answered with.

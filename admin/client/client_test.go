@@ -94,6 +94,8 @@ func (f *fake) Drain(_ context.Context, r admin.DrainRequest) (admin.DrainAnswer
 	return draining, f.err
 }
 
+func (f *fake) Upgrade(context.Context) (int, error) { return 4711, nil }
+
 func (f *fake) Undrain(_ context.Context, dryRun bool) (admin.DrainAnswer, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -239,6 +241,12 @@ func TestReload(t *testing.T) {
 	_, err := c.Reload(t.Context(), false)
 	if e, ok := errors.AsType[*Error](err); !ok || e.Status != 400 || e.Message != "2 problems\none\ntwo" {
 		t.Errorf("got %#v", err)
+	}
+}
+
+func TestUpgrade(t *testing.T) {
+	if got, err := client(t, serve(t, &fake{})).Upgrade(t.Context()); err != nil || got.PID != 4711 {
+		t.Errorf("Upgrade: %+v, %v", got, err)
 	}
 }
 
