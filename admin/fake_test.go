@@ -53,7 +53,7 @@ func (f *fake) Server(pool, server string) (Server, error) {
 
 func (f *fake) Listeners() []ListenerInfo { return f.listeners }
 
-func (f *fake) Config() json.RawMessage { return json.RawMessage(`{"io": "auto"}`) }
+func (f *fake) Config() json.RawMessage { return json.RawMessage(`{"listeners": [], "pools": []}`) }
 
 func (f *fake) Status() Status {
 	ok, reason := f.Ready()
@@ -131,7 +131,9 @@ func (f *fake) changeServer(p *Pool, c ServerChange, done *Changed) error {
 		s.Draining = c.Action == Drain
 	}
 	s.Weight, s.MaxConnections = or(c.Weight, s.Weight), or(c.MaxConnections, s.MaxConnections)
-	done.ETag = s.ETag()
+	if c.DryRun || c.Action != Delete {
+		done.ETag = s.ETag()
+	}
 	done.Changes = []string{fmt.Sprintf("%s of %s", c.Action, c.Server)}
 	return nil
 }
