@@ -16,11 +16,38 @@ func listenersCommand() *cli.Command {
 	return &cli.Command{
 		Name:         "listeners",
 		Usage:        "show every listener of a running balancer and what went through it",
-		UsageText:    "fulcrum listeners [--admin 127.0.0.1:9900] [--json]",
+		UsageText:    "fulcrum listeners [--admin 127.0.0.1:9900] [--json]\nfulcrum listeners get web",
 		Flags:        adminFlags(),
 		OnUsageError: usage,
 		Action:       listListeners,
+		Subcommands: []*cli.Command{{
+			Name:         "get",
+			Usage:        "show one listener",
+			UsageText:    "fulcrum listeners get [--admin 127.0.0.1:9900] [--json] web",
+			Flags:        adminFlags(),
+			OnUsageError: usage,
+			Action:       getListener,
+		}},
 	}
+}
+
+func getListener(c *cli.Context) error {
+	name, err := oneArgument(c, "listener's name")
+	if err != nil {
+		return err
+	}
+	api, err := newClient(c)
+	if err != nil {
+		return err
+	}
+	listener, err := api.Listener(c.Context, name)
+	if err != nil {
+		return asMistake(err)
+	}
+	if c.Bool("json") {
+		return printJSON(c.App.Writer, listener)
+	}
+	return printListeners(c.App.Writer, []admin.ListenerInfo{listener})
 }
 
 func listListeners(c *cli.Context) error {

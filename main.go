@@ -55,7 +55,8 @@ func run(args []string, stdout, stderr io.Writer) int {
 func commands() []*cli.Command {
 	return []*cli.Command{
 		runCommand(), checkCommand(), doctorCommand(), tcpCommand(), httpCommand(), demoCommand(),
-		serversCommand(), listenersCommand(), stateCommand(), reloadCommand(), upgradeCommand(),
+		serversCommand(), poolsCommand(), listenersCommand(), configCommand(), statusCommand(), stateCommand(),
+		reloadCommand(), upgradeCommand(),
 		drainCommand(), undrainCommand(),
 		schemaCommand(), completionCommand(), manCommand(),
 	}
@@ -76,6 +77,9 @@ const appDescription = `Examples:
    fulcrum servers list
    fulcrum listeners
       what the running balancer knows of its servers, and what went through it
+   fulcrum servers drain 10.0.0.1:80
+   fulcrum servers undrain 10.0.0.1:80
+      keep new work away from a server while it is worked on
    fulcrum reload
       have it go over to its config file as it is now
    fulcrum drain --wait

@@ -83,7 +83,8 @@ func TestVersion(t *testing.T) {
 
 // Help explains, gives an example that can be copied, and goes to stdout.
 func TestHelp(t *testing.T) {
-	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "listeners", "reload", "upgrade", "drain", "undrain", "schema", "completion", "man"}
+	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "pools", "listeners", "config", "status",
+		"reload", "upgrade", "drain", "undrain", "schema", "completion", "man"}
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		fulcrum(t, args...).ok(append(commands, "fulcrum demo --load", "fulcrum http --listen :8080 --server ", "fulcrum check --config")...)
 	}
@@ -101,6 +102,16 @@ func TestHelp(t *testing.T) {
 		{"reload", "fulcrum reload [--dry-run] [--admin 127.0.0.1:9900] [--json]|changes nothing"},
 		{"drain", "fulcrum drain [--timeout 30s] [--wait] [--dry-run]|--timeout TIME|(default: the config's shutdown_timeout)"},
 		{"undrain", "fulcrum undrain [--dry-run]|--admin ADDRESS"},
+		{"servers get", "fulcrum servers get [--pool web] 10.0.0.3:80|ETag"},
+		{"servers patch", "fulcrum servers patch [--pool web] [--weight 2]|(default: as it is)|--dry-run|--if-match ETAG"},
+		{"servers set", "fulcrum servers patch"},
+		{"servers drain", "fulcrum servers drain [--pool web] 10.0.0.3:80|stays in its pool"},
+		{"servers undrain", "fulcrum servers undrain [--pool web] 10.0.0.3:80"},
+		{"pools", "fulcrum pools list|fulcrum pools drain web"},
+		{"pools drain", "fulcrum pools drain [--dry-run] web|--if-match ETAG"},
+		{"listeners get", "fulcrum listeners get"},
+		{"config", "fulcrum config [--admin 127.0.0.1:9900]|defaults"},
+		{"status", "fulcrum status [--admin 127.0.0.1:9900] [--json]"},
 		{"servers delete", "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80|--force"},
 		{"schema", "fulcrum schema >config.schema.json|$schema"},
 		{"completion", "source <(fulcrum completion bash)|fulcrum completion fish | source"},
@@ -124,7 +135,7 @@ func TestMistakes(t *testing.T) {
 		{"completion bash zsh", `unexpected argument "zsh"|fulcrum completion bash --help`},
 		{"man fulcrum", `unexpected argument "fulcrum"|fulcrum man --help`},
 		{"schema config.json", `unexpected argument "config.json"|fulcrum schema --help`},
-		{"servers add", `subcommand "add" is not known|list, upload, delete`},
+		{"servers add", `subcommand "add" is not known|list, get, upload, patch, delete, drain, undrain`},
 		{"--verbose", "not defined: -verbose|the flags of fulcrum are --help, --version"},
 		{"run --port 1", "not defined: -port|the flags of fulcrum run are --config, --check, --log-level, --help"},
 		{"servers --json list", "not defined: -json|the flags of fulcrum servers are --help"},

@@ -2,10 +2,8 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,18 +13,21 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"fulcrum/admin"
-	"fulcrum/admin/client"
 	"fulcrum/config"
 )
 
 var jsonFlag = &cli.BoolFlag{Name: "json", Usage: "print JSON, for machines"}
 
 func serversCommand() *cli.Command {
-	poolFlag := &cli.StringFlag{Name: "pool", Usage: "`NAME` of the pool; may be left out when there is only one"}
 	return &cli.Command{
-		Name:         "servers",
-		Usage:        "list, upload and delete the servers of a running balancer",
-		UsageText:    "fulcrum servers list\nfulcrum servers upload 10.0.0.3:80\nfulcrum servers delete 10.0.0.3:80",
+		Name:  "servers",
+		Usage: "list and change the servers of a running balancer",
+		UsageText: `fulcrum servers list
+fulcrum servers upload 10.0.0.3:80
+fulcrum servers patch --weight 5 10.0.0.3:80
+fulcrum servers drain 10.0.0.3:80
+fulcrum servers undrain 10.0.0.3:80
+fulcrum servers delete 10.0.0.3:80`,
 		OnUsageError: usage,
 		Action:       subcommands,
 		Subcommands: []*cli.Command{
@@ -39,23 +40,53 @@ func serversCommand() *cli.Command {
 				Action:       listServers,
 			},
 			{
-				Name:      "upload",
-				Usage:     "add a server to a pool, or update its weight and max_connections",
-				UsageText: "fulcrum servers upload [--pool web] [--weight 2] [--max-connections 500] 10.0.0.3:80",
-				Flags: adminFlags(poolFlag,
-					&cli.IntFlag{Name: "weight", Value: config.DefaultWeight, Usage: "the server's share relative to the others, 1 to 256"},
-					&cli.IntFlag{Name: "max-connections", DefaultText: "no limit", Usage: "no more than `N` connections or requests in flight"}),
+				Name:         "get",
+				Usage:        "show a server, and the ETag to change it by with --if-match",
+				UsageText:    "fulcrum servers get [--pool web] 10.0.0.3:80",
+				Flags:        adminFlags(poolFlag),
 				OnUsageError: usage,
-				Action:       uploadServer,
+				Action:       getServer,
 			},
 			{
-				Name:      "delete",
-				Usage:     "take a server out of its pool once its work in flight has finished",
-				UsageText: "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80",
-				Flags: adminFlags(poolFlag,
-					&cli.BoolFlag{Name: "force", Usage: "close what is in flight now"}),
+				Name:         "upload",
+				Usage:        "add a server to a pool, or update its weight and max_connections",
+				UsageText:    "fulcrum servers upload [--pool web] [--weight 2] [--max-connections 500] 10.0.0.3:80",
+				Flags:        changeFlags(poolFlag, weightFlag(strconv.Itoa(config.DefaultWeight)), limitFlag("no limit")),
 				OnUsageError: usage,
-				Action:       deleteServer,
+				Action:       changesServer(admin.Upload),
+			},
+			{
+				Name:         "patch",
+				Aliases:      []string{"set"},
+				Usage:        "change the weight or max_connections of a server, and nothing else",
+				UsageText:    "fulcrum servers patch [--pool web] [--weight 2] [--max-connections 500] 10.0.0.3:80",
+				Flags:        changeFlags(poolFlag, weightFlag("as it is"), limitFlag("as it is")),
+				OnUsageError: usage,
+				Action:       changesServer(admin.Patch),
+			},
+			{
+				Name:         "delete",
+				Usage:        "take a server out of its pool once its work in flight has finished",
+				UsageText:    "fulcrum servers delete [--pool web] [--force] 10.0.0.3:80",
+				Flags:        changeFlags(poolFlag, &cli.BoolFlag{Name: "force", Usage: "close what is in flight now"}),
+				OnUsageError: usage,
+				Action:       changesServer(admin.Delete),
+			},
+			{
+				Name:         "drain",
+				Usage:        "keep new work away from a server, which stays in its pool",
+				UsageText:    "fulcrum servers drain [--pool web] 10.0.0.3:80",
+				Flags:        changeFlags(poolFlag),
+				OnUsageError: usage,
+				Action:       changesServer(admin.Drain),
+			},
+			{
+				Name:         "undrain",
+				Usage:        "give a server work again",
+				UsageText:    "fulcrum servers undrain [--pool web] 10.0.0.3:80",
+				Flags:        changeFlags(poolFlag),
+				OnUsageError: usage,
+				Action:       changesServer(admin.Undrain),
 			},
 		},
 	}
@@ -79,73 +110,39 @@ func listServers(c *cli.Context) error {
 	return printServers(c.App.Writer, pools, time.Now())
 }
 
-func uploadServer(c *cli.Context) error {
-	api, server, err := oneServer(c)
+// tagged is a server with its ETag, as JSON.
+type tagged struct {
+	ETag string `json:"etag"`
+	admin.Server
+}
+
+func getServer(c *cli.Context) error {
+	address, err := oneArgument(c, "server's address")
 	if err != nil {
 		return err
 	}
-	if weight := c.Int("weight"); weight < 1 {
-		return usagef("--weight: %d is not allowed; use 1 to 256", weight)
+	api, err := newClient(c)
+	if err != nil {
+		return err
 	}
-	answer, _, err := api.Change(c.Context, admin.ServerChange{
-		Action:         admin.Upload,
-		Pool:           c.String("pool"),
-		Server:         server,
-		Weight:         new(c.Int("weight")),
-		MaxConnections: new(c.Int("max-connections")),
-	}, "")
+	pool := c.String("pool")
+	if pool == "" {
+		if pool, err = api.OnlyPool(c.Context); err != nil {
+			return asMistake(err)
+		}
+	}
+	server, etag, err := api.Server(c.Context, pool, address)
 	if err != nil {
 		return asMistake(err)
 	}
 	if c.Bool("json") {
-		return printJSON(c.App.Writer, answer)
+		return printJSON(c.App.Writer, tagged{etag, server})
 	}
-	what := "updated in"
-	if answer.Created {
-		what = "added to"
-	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s %s pool %s\n", answer.Server, what, answer.Pool)
-	return err
-}
-
-func deleteServer(c *cli.Context) error {
-	api, server, err := oneServer(c)
-	if err != nil {
+	if err := printServers(c.App.Writer, []admin.Pool{{Name: pool, Servers: []admin.Server{server}}}, time.Now()); err != nil {
 		return err
 	}
-	force := c.Bool("force")
-	answer, _, err := api.Change(c.Context, admin.ServerChange{Action: admin.Delete, Pool: c.String("pool"), Server: server, Force: force}, "")
-	if err != nil {
-		return asMistake(err)
-	}
-	if c.Bool("json") {
-		return printJSON(c.App.Writer, answer)
-	}
-	what := "closed and deleted"
-	if !force {
-		what = "draining, then deleted"
-	}
-	_, err = fmt.Fprintf(c.App.Writer, "%s of pool %s: %s\n", answer.Server, answer.Pool, what)
+	_, err = fmt.Fprintf(c.App.Writer, "\nETag: %s\n", etag)
 	return err
-}
-
-// asMistake marks what the balancer found wrong with a request as the user's
-// mistake.
-func asMistake(err error) error {
-	if refusal, ok := errors.AsType[*client.Error](err); ok && refusal.Status == http.StatusBadRequest {
-		return &usageError{err}
-	}
-	return err
-}
-
-// oneServer returns the client and the one argument. Flags stand in front of it:
-// behind it they would be taken for more arguments, which is refused.
-func oneServer(c *cli.Context) (api *client.Client, server string, err error) {
-	if c.NArg() != 1 {
-		return nil, "", usagef("expected one server's address behind the flags, got %d arguments; e.g. %s", c.NArg(), c.Command.UsageText)
-	}
-	api, err = newClient(c)
-	return api, c.Args().First(), err
 }
 
 func printJSON(w io.Writer, v any) error {
@@ -207,6 +204,8 @@ func seen(s admin.Server) string {
 // state says in a word why a server is ready, or why not.
 func state(s admin.Server) string {
 	switch {
+	case s.Deleting:
+		return "deleting"
 	case s.Draining:
 		return "draining"
 	case s.Ready:

@@ -93,7 +93,7 @@ type settings struct {
 // resource returns the path of a server, or with a server of "" that of a pool.
 func (c *Client) resource(ctx context.Context, pool, server string) (path string, err error) {
 	if pool == "" {
-		if pool, err = c.onlyPool(ctx); err != nil {
+		if pool, err = c.OnlyPool(ctx); err != nil {
 			return "", err
 		}
 	}
@@ -104,9 +104,9 @@ func (c *Client) resource(ctx context.Context, pool, server string) (path string
 	return path, nil
 }
 
-// onlyPool returns the name of the pool if there is one only. The error is like that
+// OnlyPool returns the name of the pool if there is one only. The error is like that
 // of the admin listener.
-func (c *Client) onlyPool(ctx context.Context) (name string, err error) {
+func (c *Client) OnlyPool(ctx context.Context) (name string, err error) {
 	pools, err := c.List(ctx)
 	if err != nil {
 		return "", err
