@@ -2,7 +2,6 @@ package admin
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,103 +27,12 @@ const (
 	maxQuoted = 64      // bytes of the client's own text that an error repeats
 )
 
-var (
-	uploadFields = []string{"pool", "server", "weight", "max_connections"}
-	deleteFields = []string{"pool", "server", "weight", "max_connections", "force"}
-	deleteParams = []string{"pool", "server", "force", "dry_run"}
-	dryParams    = []string{"dry_run"}
-)
-
 // change is what a request says, field by field; nil: not said.
 type change struct {
 	pool, server           *string
 	weight, maxConnections *int
 	force, dryRun          *bool
 	timeout                *time.Duration
-}
-
-// readUpload reads the request of POST /upload_server.
-func readUpload(w http.ResponseWriter, r *http.Request) (c ServerChange, err error) {
-	said, body, err := readChange(w, r, dryParams)
-	if err != nil {
-		return c, err
-	}
-	if len(body) == 0 {
-		return c, Invalid(`the body is empty; send a JSON object such as {"pool": "web", "server": "127.0.0.1:9003"}`)
-	}
-	dryRun := said.dryRun
-	if said, err = decode(body, uploadFields); err != nil {
-		return c, err
-	}
-	if said.server == nil {
-		return c, Invalid(`field "server" is missing; give the server's host:port`)
-	}
-	said.dryRun = dryRun
-	return said.of(Upload, r)
-}
-
-// readDelete reads the request of DELETE /delete_server, whose body, query or
-// both together say which server. What both say must be the same.
-func readDelete(w http.ResponseWriter, r *http.Request) (c ServerChange, err error) {
-	query, body, err := readChange(w, r, deleteParams)
-	if err != nil {
-		return c, err
-	}
-	said := change{dryRun: query.dryRun}
-	if len(body) > 0 {
-		if said, err = decode(body, deleteFields); err != nil {
-			return c, err
-		}
-		said.weight, said.maxConnections, said.dryRun = nil, nil, query.dryRun
-	}
-	err = cmp.Or(
-		agree("pool", &said.pool, query.pool),
-		agree("server", &said.server, query.server),
-		agree("force", &said.force, query.force),
-	)
-	if err != nil {
-		return c, err
-	}
-	if said.server == nil {
-		return c, Invalid(`"server" is missing; give the server's host:port in the body or as ?server=`)
-	}
-	return said.of(Delete, r)
-}
-
-// readChange reads the query, which may have these parameters, and the body of a
-// request that changes something.
-func readChange(w http.ResponseWriter, r *http.Request, params []string) (query change, body []byte, err error) {
-	if query, err = decodeQuery(r.URL.RawQuery, params); err == nil {
-		body, err = readBody(w, r)
-	}
-	return query, body, err
-}
-
-// of returns the change that a request says.
-func (c change) of(action Action, r *http.Request) (ServerChange, error) {
-	condition, err := readCondition(r)
-	return ServerChange{
-		Action:         action,
-		Pool:           or(c.pool, ""),
-		Server:         or(c.server, ""),
-		Weight:         c.weight,
-		MaxConnections: c.maxConnections,
-		Force:          or(c.force, false),
-		If:             condition,
-		DryRun:         or(c.dryRun, false),
-	}, err
-}
-
-// readReload reads the request of POST /reload, which has no body.
-func readReload(w http.ResponseWriter, r *http.Request) (c Condition, dryRun bool, err error) {
-	query, body, err := readChange(w, r, dryParams)
-	if err == nil && len(body) > 0 {
-		err = Invalid("a body is not allowed here; what is reloaded is the config file, and ?dry_run=true only says what that changes")
-	}
-	if err == nil {
-		c, err = readCondition(r)
-	}
-	return c, or(query.dryRun, false), err
 }
 
 // readBody returns the whole body, nil when there is nothing but white space.

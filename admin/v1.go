@@ -3,12 +3,8 @@ package admin
 import (
 	_ "embed"
 	"fmt"
-	"mime"
 	"net/http"
 )
-
-// patchFields are what the body of an upload or patch under /v1 may say.
-var patchFields = []string{"weight", "max_connections"}
 
 //go:embed openapi.json
 var openAPI []byte
@@ -102,52 +98,6 @@ func (h *handler) changes(action Action) func(http.ResponseWriter, *http.Request
 			DryRun:  c.DryRun,
 		})
 	}
-}
-
-// readResourceChange reads a change under /v1. Only uploads and patches have a body.
-func readResourceChange(w http.ResponseWriter, r *http.Request, action Action) (c ServerChange, err error) {
-	params := dryParams
-	if action == Delete {
-		params = []string{"force", "dry_run"}
-	}
-	query, body, err := readChange(w, r, params)
-	if err != nil {
-		return c, err
-	}
-	said := query
-	switch {
-	case len(body) == 0 && action == Patch:
-		return c, Invalid(`the body is empty; send a JSON object such as {"weight": 2}, with the fields %s`, list(patchFields))
-	case len(body) == 0:
-	case action != Upload && action != Patch:
-		return c, Invalid("a body is not allowed here")
-	default:
-		if err := wantJSON(r, action); err != nil {
-			return c, err
-		}
-		if said, err = decode(body, patchFields); err != nil {
-			return c, err
-		}
-		said.force, said.dryRun = query.force, query.dryRun
-	}
-	pool := r.PathValue("pool")
-	said.pool = &pool
-	if server := r.PathValue("server"); server != "" {
-		said.server = &server
-	}
-	return said.of(action, r)
-}
-
-// wantJSON refuses a body that says it is something else. A patch is one by RFC 7396
-// too: what it does not say stays, and there is nothing that null could remove.
-func wantJSON(r *http.Request, action Action) error {
-	const asJSON, asPatch = "application/json", "application/merge-patch+json"
-	given := r.Header.Get("Content-Type")
-	kind, _, err := mime.ParseMediaType(given)
-	if given == "" || err == nil && (kind == asJSON || kind == asPatch && action == Patch) {
-		return nil
-	}
-	return &Refusal{http.StatusUnsupportedMediaType, fmt.Sprintf("the Content-Type is %s; send %s", clip(given), asJSON)}
 }
 
 // change has the Controller make a change, logs it and sets the entity tag of what it

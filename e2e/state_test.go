@@ -111,6 +111,44 @@ func TestChangesOutlastTheProcess(t *testing.T) {
 	}
 }
 
+// TestDrainsOutlastTheProcess: who was drained gets no work after kill -9 either, and
+// whose draining was ended does.
+func TestDrainsOutlastTheProcess(t *testing.T) {
+	w := newWorld(t, 60*time.Second)
+	kept, drained := w.echoServer(), w.echoServer()
+	_, path := w.stateful(nil, kept, drained)
+	b := w.again(path)
+	command := func(want string, args ...string) {
+		t.Helper()
+		args = append([]string{args[0], args[1], "--admin", b.admin}, args[2:]...)
+		if got := w.mustRun(raceBinary, args...); got != want+"\n" {
+			t.Errorf("fulcrum %q printed %q, want %q", args, got, want)
+		}
+	}
+	want := func(when string, draining, total bool) {
+		t.Helper()
+		for range 4 {
+			wantEcho(w, w.dial(b.listeners["db"]), "hello")
+		}
+		if s, there := b.server("db", drained); !there || s.Draining != draining || s.Ready == draining || s.Total > 0 != total {
+			t.Errorf("%s: %+v, want draining %t, traffic %t", when, s, draining, total)
+		}
+	}
+	command(drained+" of pool db: draining", "servers", "drain", drained)
+	want("after the drain", true, false)
+	command(drained+" updated in pool db", "servers", "patch", "--weight", "3", drained)
+	b.kill()
+	b = w.again(path)
+	want("after kill -9", true, false)
+	if got, want := w.mustRun(raceBinary, "state", "diff", "--config", path), "pool db, server "+drained+": weight 3 instead of 1, draining\n"; got != want {
+		t.Errorf("state diff prints %q, want %q", got, want)
+	}
+	command("pool db: takes new work", "pools", "undrain", "db")
+	b.kill()
+	b = w.again(path)
+	want("after it was undrained and kill -9", false, true)
+}
+
 // rewrite writes a config file anew.
 func (w *world) rewrite(path string, config object) {
 	w.Helper()
