@@ -138,8 +138,13 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 		if got := d.parameters(o, "query"); list(got) != takes {
 			t.Errorf("%s: takes the parameters %q, described are %q", of, takes, got)
 		}
-		if got := list(d.parameters(o, "header")); got != "If-Match, If-None-Match" {
-			t.Errorf("%s: described are the headers %s", of, got)
+		_, text = w.do(route.method, pathOf(route.path), strings.NewReader(route.valids()[0]), "If-Match", "unquoted")
+		takes = ""
+		if strings.Contains(text, "If-Match is") {
+			takes = "If-Match, If-None-Match"
+		}
+		if got := list(d.parameters(o, "header")); got != takes {
+			t.Errorf("%s: takes the headers %q, described are %q", of, takes, got)
 		}
 	}
 	for path, operations := range d.Paths {
