@@ -105,10 +105,12 @@ func TestPools(t *testing.T) {
 
 func TestWhatRuns(t *testing.T) {
 	a := operator{t, balancer(t, `{"name": "web", "health": false}`)}
-	a.run("status").ok("ready    yes\n", "version", "pid", "started", "s ago)", "no file")
+	a.run("status").ok("ready      yes\n", "version", "pid", "started", "s ago)", "no file", "in flight  nothing\n")
 	if status := decoded[admin.Status](a, "status"); !status.Ready || status.PID == 0 {
 		t.Errorf("got %+v", status)
 	}
+	a.run("drain", "--timeout", "1h").ok("draining until")
+	a.run("status").ok("no: draining", "draining until  2")
 	shown := a.run("config")
 	shown.ok(`"shutdown_timeout": "30s"`, `"drain_timeout": "30s"`)
 	if _, err := config.Parse([]byte(shown.stdout)); err != nil {

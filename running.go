@@ -170,7 +170,10 @@ func printStatus(w io.Writer, s admin.Status) error {
 	}
 	uptime := time.Duration(s.UptimeSeconds * float64(time.Second)).Round(time.Second)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(table, "ready\t%s\nversion\t%s\npid\t%d\nstarted\t%s (%s ago)\nconfig\t%s\nio\t%s\n",
-		ready, s.Version, s.PID, s.Started.Format(time.RFC3339), uptime, config, s.IO)
+	fmt.Fprintf(table, "ready\t%s\nversion\t%s\npid\t%d\nstarted\t%s (%s ago)\nconfig\t%s\nio\t%s\nin flight\t%s\n",
+		ready, s.Version, s.PID, s.Started.Format(time.RFC3339), uptime, config, s.IO, inFlight(s.Remaining))
+	if s.Draining {
+		fmt.Fprintf(table, "draining until\t%s\n", s.Deadline.Format(time.RFC3339))
+	}
 	return table.Flush()
 }

@@ -95,9 +95,9 @@ func TestResourcesAreShown(t *testing.T) {
 	w.want("GET", "/v1/listeners/db", "", 200, `{"name":"db","protocol":"","address":"","pool":"","io":""}`)
 	w.want("GET", "/v1/listeners/ftp", "", 404, `{"error":"listener \"ftp\" does not exist; use one of: web, db"}`)
 	w.want("GET", "/v1/config", "", 200, `{"listeners":[],"pools":[]}`)
-	w.want("GET", "/v1/status", "", 200, `{"version":"v1","pid":7,"started":"1970-01-01T00:00:00Z","uptime_seconds":1.5,"ready":true,"config":"config.json","io":"epoll"}`)
+	w.want("GET", "/v1/status", "", 200, `{"version":"v1","pid":7,"started":"1970-01-01T00:00:00Z","uptime_seconds":1.5,"ready":true,"config":"config.json","io":"epoll","draining":false,"deadline":null,"remaining":null}`)
 	w.fake.notReady = "stopping"
-	w.want("GET", "/v1/status", "", 200, `{"version":"v1","pid":7,"started":"1970-01-01T00:00:00Z","uptime_seconds":1.5,"ready":false,"reason":"stopping","config":"config.json","io":"epoll"}`)
+	w.want("GET", "/v1/status", "", 200, `{"version":"v1","pid":7,"started":"1970-01-01T00:00:00Z","uptime_seconds":1.5,"ready":false,"reason":"stopping","config":"config.json","io":"epoll","draining":false,"deadline":null,"remaining":null}`)
 	w.fake.pool.Servers = nil
 	w.want("GET", "/v1/pools/web/servers", "", 200, `{"servers":[]}`)
 	w.want("GET", "/v1/pools/web", "", 200, `{"name":"web","algorithm":"least_connections","queued":0,"servers":[]}`)
