@@ -169,7 +169,7 @@ func TestDescribedTypes(t *testing.T) {
 		"ListenersAnswer": ListenersAnswer{}, "Listener": ListenerInfo{}, "Route": Route{}, "Redirect": Redirect{}, "Traffic": Traffic{},
 		"HTTPTraffic": HTTPTraffic{}, "Connections": Connections{}, "Durations": Durations{}, "ChangeAnswer": ChangeAnswer{},
 		"UploadAnswer": UploadAnswer{}, "DeleteAnswer": DeleteAnswer{}, "ReloadAnswer": ReloadAnswer{}, "Status": Status{},
-		"DrainAnswer": DrainAnswer{}, "Remaining": Remaining{}, "HealthAnswer": HealthAnswer{}, "ErrorAnswer": ErrorAnswer{},
+		"DrainAnswer": DrainAnswer{}, "UpgradeAnswer": UpgradeAnswer{}, "Remaining": Remaining{}, "HealthAnswer": HealthAnswer{}, "ErrorAnswer": ErrorAnswer{},
 	}
 	bodies := map[string][]string{"Settings": patchFields, "UploadRequest": uploadFields, "DeleteRequest": deleteFields}
 	for name, s := range d.Components.Schemas {
