@@ -23,7 +23,8 @@ type signals struct {
 	reopen  chan os.Signal // SIGUSR1
 	upgrade chan os.Signal // SIGUSR2
 
-	replaced <-chan struct{} // closed when another process has taken over; nil: none can
+	reloading func() (done func()) // told of each reload
+	replaced  <-chan struct{}      // closed when another process has taken over; nil: none can
 
 	ctx     context.Context // ends with release
 	end     context.CancelFunc
@@ -32,7 +33,8 @@ type signals struct {
 
 // catchSignals keeps signals from ending the program, until release.
 func catchSignals() *signals {
-	s := &signals{stop: make(chan os.Signal, 2), reload: make(chan os.Signal, 1), reopen: make(chan os.Signal, 1), upgrade: make(chan os.Signal, 1)}
+	s := &signals{stop: make(chan os.Signal, 2), reload: make(chan os.Signal, 1), reopen: make(chan os.Signal, 1), upgrade: make(chan os.Signal, 1),
+		reloading: func() func() { return func() {} }}
 	s.ctx, s.end = context.WithCancel(context.Background())
 	signal.Notify(s.stop, syscall.SIGINT, syscall.SIGTERM)
 	signal.Notify(s.reload, syscall.SIGHUP)
@@ -67,7 +69,9 @@ func (s *signals) serve(c changer, log *slog.Logger) {
 			case <-s.ctx.Done():
 				return
 			case <-s.reload:
+				done := s.reloading()
 				reloadBySignal(s.ctx, c, log)
+				done()
 			case <-s.reopen:
 				if err := c.ReopenLogs(); err != nil {
 					log.Error("an access log goes on in its old file", "error", err)

@@ -10,6 +10,7 @@ import (
 
 	"fulcrum/handover"
 	"fulcrum/supervisor"
+	"fulcrum/systemd"
 )
 
 func upgradeCommand() *cli.Command {
@@ -46,13 +47,22 @@ func upgradeBalancer(c *cli.Context) error {
 	return err
 }
 
-// inherited returns what this process begins with, nil if it is nothing.
+// inherited returns what this process begins with: what the process has whose place it
+// takes, or the sockets of the service manager.
 func inherited() (*supervisor.Heritage, error) {
 	link, err := handover.Inherited()
-	if err != nil || link == nil {
-		return nil, err
+	if err != nil || link != nil {
+		return &supervisor.Heritage{Link: link}, err
 	}
-	return &supervisor.Heritage{Link: link}, nil
+	sockets, err := systemd.Sockets()
+	if err != nil {
+		return nil, fmt.Errorf("sockets of the service manager: %w", err)
+	}
+	h := &supervisor.Heritage{}
+	for _, s := range sockets {
+		h.Sockets = append(h.Sockets, supervisor.Inherited{Name: s.Name, Sockets: []int{s.Descriptor}, Borrowed: true})
+	}
+	return h, nil
 }
 
 // binary is where this program was found when it began: what is there by now takes over.

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"log/slog"
 	"strings"
 
 	"fulcrum/handover"
@@ -111,6 +112,26 @@ func sameAddress(socket int, wanted string) bool {
 	}
 	every := strings.NewReplacer("[::]:", ":", "0.0.0.0:", ":")
 	return every.Replace(written(bound)) == every.Replace(written(a))
+}
+
+// warn says which sockets no listener has use for.
+func (h *Heritage) warn(log *slog.Logger) {
+	if h == nil {
+		return
+	}
+	for _, s := range h.Sockets {
+		if !s.used {
+			log.Warn("no listener has use for a socket, which is closed", "name", s.Name, "address", boundTo(&s))
+		}
+	}
+}
+
+func boundTo(s *Inherited) string {
+	bound, err := loop.BoundTo(s.Sockets[0])
+	if err != nil {
+		return err.Error()
+	}
+	return written(bound)
 }
 
 // disown closes the sockets, of which who uses them has copies.

@@ -95,6 +95,7 @@ func (s *Supervisor) begin(first *running) {
 	s.current.Store(first)
 	first.commit(s, nothing)
 	first.tell(nothing)
+	s.heritage.warn(s.log)
 	s.heritage, first.heritage = nil, nil
 }
 

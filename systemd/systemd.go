@@ -52,6 +52,13 @@ func Ready(log *slog.Logger, status string, answers func(ctx context.Context) bo
 // Status says what the service is doing, in a few words.
 func (s *Service) Status(status string) { s.tell("STATUS=" + status) }
 
+// Reloading says that the service goes over to another config, for as long as until the
+// function that it returns is called.
+func (s *Service) Reloading() (done func()) {
+	s.tell(daemon.SdNotifyReloading, daemon.SdNotifyMonotonicUsec())
+	return func() { s.tell(daemon.SdNotifyReady) }
+}
+
 // Replaced says that another process is the service from now on.
 func (s *Service) Replaced(pid int) { s.tell(fmt.Sprintf("MAINPID=%d", pid)) }
 
