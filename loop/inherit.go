@@ -40,6 +40,10 @@ func inheritOne(socket int, o SocketOptions) (fd int, err error) {
 		return -1, err
 	}
 	if family, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN); family != unix.AF_UNIX {
+		if protocol, _ := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PROTOCOL); protocol != unix.IPPROTO_TCP {
+			unix.Close(fd)
+			return -1, fmt.Errorf("its protocol is number %d, not plain TCP", protocol)
+		}
 		if err = rawSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err == nil {
 			err = clearOptions(fd)
 		}
