@@ -17,6 +17,14 @@ import (
 // upgradeTimeout is how long the new process has, at most, until it serves clients.
 const upgradeTimeout = 25 * time.Second
 
+// endsBy is how long a new process that has failed has to end by itself.
+const endsBy = 200 * time.Millisecond
+
+// A reason is why something failed, as the new process tells.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+
 // errUpgrading is why nothing is changed while another process takes over: it has read
 // what there is to know already.
 var errUpgrading = admin.Conflict("another process is taking over; try again in a moment")
@@ -113,12 +121,20 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 		s.replace(link, heirs, command.Process.Pid)
 		return command.Process.Pid, nil
 	}
-	if ctx.Err() != nil {
-		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
-	}
 	link.Close()
-	_ = command.Process.Kill()
-	<-ended
+	select {
+	case <-ended:
+	case <-time.After(endsBy):
+		_ = command.Process.Kill()
+		<-ended
+	}
+	switch _, given := errors.AsType[reason](err); {
+	case given:
+	case ctx.Err() != nil:
+		err = context.Cause(ctx)
+	case command.ProcessState.Exited():
+		err = fmt.Errorf("%s ended with %v", command.Path, command.ProcessState)
+	}
 	s.log.Error("no other process has taken over", "pid", command.Process.Pid, "error", err)
 	return 0, err
 }
@@ -171,7 +187,7 @@ func expect(link *handover.Link, kind string, body any) error {
 		if err := m.Decode(&f); err != nil {
 			return err
 		}
-		return errors.New(f.Why)
+		return reason(f.Why)
 	case m.Kind != kind:
 		return fmt.Errorf("it says %q in place of %q", m.Kind, kind)
 	case body != nil:
