@@ -200,6 +200,7 @@ func (c *client) begin(head []byte) {
 	c.x = x
 	x.plan, x.began = c.w.plan, c.w.loop.Now()
 	x.trace.route = &c.w.nowhere
+	c.w.sampler.Begin(x)
 	if err := x.req.parse(c.w.requests, head); err != nil {
 		c.refuseHead(err)
 		return

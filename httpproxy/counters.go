@@ -29,6 +29,11 @@ type Stats struct {
 	ConnectTime stats.Summary // from the dial of a server to when it was connected
 	FirstByte   stats.Summary // from sending a request to the head of its answer
 	Duration    stats.Summary // from the end of a request's head to the end of its answer
+
+	// Added is what the proxy itself makes requests take longer, for one in every few
+	// of those that a server answers: by a loop.Sampler, the turns in which a request's
+	// head came and was sent on, and in which that of its answer was. Of a listener only.
+	Added stats.Summary
 }
 
 // counts are one loop's counts of a route or a server. The loop alone writes them.
@@ -67,24 +72,33 @@ func (c *counts) addTo(s *Stats) {
 }
 
 // Stats returns the sums over all loops and routes.
-func (p *Proxy) Stats() (sum Stats) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	sum = p.retired
+func (p *Proxy) Stats() Stats {
+	sum, all := p.known()
+	for _, c := range all {
+		c.addTo(&sum)
+	}
 	for _, w := range p.workers {
 		closed := w.closed.Load() // before those accepted, so that nobody is closed who was not accepted
 		accepted := w.accepted.Load()
 		sum.Accepted += accepted
 		sum.Open += accepted + w.carried.Load() - closed
-		for i := range w.ways {
-			w.ways[i].counts.addTo(&sum)
-		}
-		for _, c := range w.gone {
-			c.addTo(&sum)
-		}
-		w.nowhere.addTo(&sum)
+		sum.Added.Add(&w.added)
 	}
 	return sum
+}
+
+// known returns a copy of what is retired, and the counts that are not.
+func (p *Proxy) known() (retired Stats, all []*counts) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, w := range p.workers {
+		for i := range w.ways {
+			all = append(all, w.ways[i].counts)
+		}
+		all = append(all, w.gone...)
+		all = append(all, &w.nowhere)
+	}
+	return p.retired, all
 }
 
 // RouteStats returns the sums over all loops of one route, as Route.Name calls it.

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fulcrum/accesslog"
+	"fulcrum/stats"
 )
 
 // text says what was counted, but for connections of clients and for what is zero.
@@ -170,7 +171,7 @@ func TestAnAnswerIsCountedBeforeItsClientHasIt(t *testing.T) {
 		}
 		route, server := w.proxy.RouteStats("*.example.com/api"), Stats{}
 		w.proxy.AddServerStats(s, &server)
-		if all.Accepted, all.Open = 0, 0; route != all || server != all {
+		if all.Accepted, all.Open, all.Added = 0, 0, (stats.Summary{}); route != all || server != all {
 			t.Fatalf("after request %d: the route counts %s, the server %s; want %s", n, route.text(), server.text(), all.text())
 		}
 		if s.Active() != 0 {
@@ -246,6 +247,27 @@ func TestATunnelIsRecordedAtItsEnd(t *testing.T) {
 	want := "/ received 10 status 101 sent 20 pool web at " + w.server(0).Address() + " tried 1 queue connect first_byte duration upgraded"
 	if got := parsed(t, lines[0]).text(); got != want {
 		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// Of one in seventeen requests it is measured what the proxy added, which is not what
+// servers take.
+func TestWhatIsAdded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, oneLoop, origin(t, func(w http.ResponseWriter, r *http.Request) { time.Sleep(10 * time.Millisecond) }))
+	r := w.dial()
+	const sampled, requests = 3, 2*17 + 1
+	for range requests {
+		r.send(get)
+		r.head()
+	}
+	w.each(func(*worker) {}) // the turn of the last answer is over
+	s := w.proxy.Stats()
+	if n := s.Added.Count(); n != sampled {
+		t.Errorf("measured of %d, want %d", n, sampled)
+	}
+	if added, took := s.Added.Seconds(), s.FirstByte.Seconds(); added <= 0 || added > took/2 {
+		t.Errorf("%v s are added to %v s", added, took)
 	}
 }
 

@@ -223,6 +223,7 @@ func (x *exchange) replayable() bool {
 func (x *exchange) send() {
 	x.out = x.req.append(x.preface(x.out[:0]), x.onward())
 	x.out = append(x.out, x.replay...)
+	x.w.sampler.Touch(x)
 	x.heard = x.w.loop.Now()
 	x.sentAt, x.due = x.heard, x.heard+bodyGrace
 	x.headWaits, x.sending, x.uploadHeld = true, true, false

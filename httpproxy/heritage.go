@@ -29,6 +29,7 @@ func (s *Stats) plus(o *Stats, sign int64, plus func(to, from *stats.Summary)) {
 	plus(&s.ConnectTime, &o.ConnectTime)
 	plus(&s.FirstByte, &o.FirstByte)
 	plus(&s.Duration, &o.Duration)
+	plus(&s.Added, &o.Added)
 }
 
 // Inherit goes on from what another process has counted of the listener, of each of its

@@ -59,6 +59,7 @@ func (x *exchange) connected(took time.Duration) {
 
 // answered counts that an answer has begun.
 func (x *exchange) answered() {
+	x.w.sampler.End(x)
 	x.status, x.firstByte = x.ans.parsed.StatusCode(), x.w.loop.Now()-x.sentAt
 	for _, c := range [...]*counts{x.server, x.trace.route} {
 		c.statuses[x.status/100].Add(1)

@@ -7,6 +7,7 @@ import (
 	"fulcrum/loop"
 	"fulcrum/pool"
 	"fulcrum/relay"
+	"fulcrum/stats"
 )
 
 const (
@@ -49,7 +50,9 @@ type worker struct {
 	gone             []*counts // of routes that are, while requests are still on their way
 	nowhere          counts    // of what was refused before its way was known
 	accepted, closed atomic.Int64
-	carried          atomic.Int64             // taken from other processes, less those given to them
+	carried          atomic.Int64 // taken from other processes, less those given to them
+	added            stats.Histogram
+	sampler          *loop.Sampler[*exchange] // for added
 	counts           map[*pool.Server]*counts // the loop reads; it writes, and others read, under p.mu
 
 	spare   []*exchange
@@ -63,6 +66,7 @@ func newWorker(p *Proxy, lp *loop.Loop, first *plan) *worker {
 	w := &worker{
 		p: p, loop: lp, servers: map[*pool.Server]*serverSet{}, finished: make(chan struct{}), counts: map[*pool.Server]*counts{},
 	}
+	w.sampler = loop.NewSampler[*exchange](lp, w.added.Observe)
 	w.follow(first)
 	return w
 }
@@ -255,6 +259,7 @@ func (w *worker) takeExchange(c *client) *exchange {
 }
 
 func (w *worker) giveExchange(x *exchange) {
+	w.sampler.Drop(x)
 	if len(w.spare) == spareExchanges || x.waiter != nil || cap(x.req.raw) > maxSpareHead {
 		return
 	}

@@ -23,6 +23,11 @@ type Stats struct {
 	ConnectTime stats.Summary // from the dial of the server to when it was connected
 	FirstByte   stats.Summary // from then to the server's first byte
 	Duration    stats.Summary // from accepting to the end
+
+	// Added is what the listener itself makes it take longer until a client is
+	// connected to a server, for one in every few: by a loop.Sampler, the turns in which
+	// it was accepted, its server dialled, and the relay begun. Of a listener only.
+	Added stats.Summary
 }
 
 // Refused returns how many connections were closed before they were relayed.
@@ -92,6 +97,7 @@ func (l *Listener) Stats() Stats {
 	}
 	for _, w := range l.workers {
 		ended += w.ends.addTo(&sum)
+		sum.Added.Add(&w.added)
 	}
 	sum.Accepted += accepted
 	sum.Carried += carried

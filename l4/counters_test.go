@@ -50,6 +50,33 @@ func TestEndsAreCountedByCause(t *testing.T) {
 	}
 }
 
+// Of one in seventeen connections of each loop it is measured what the listener added.
+func TestWhatIsAdded(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	w.echo(pool.ServerSpec{})
+	w.start()
+	began := time.Now()
+	for range 3 * 17 {
+		c := w.dial()
+		c.wantEcho()
+		c.Close()
+	}
+	want := int64(0)
+	for _, k := range w.workers {
+		over := make(chan struct{})
+		k.loop.Post(func() { close(over) }) // and with it the turn of its last connection
+		<-over
+		want += (k.accepted.Load() + 16) / 17
+	}
+	s := w.Stats()
+	if n := s.Added.Count(); n != want {
+		t.Errorf("measured of %d, want %d", n, want)
+	}
+	if added := s.Added.Seconds(); added <= 0 || added > time.Since(began).Seconds() {
+		t.Errorf("%v s are added", added)
+	}
+}
+
 func TestWhatIsClosedByOrderIsDrained(t *testing.T) {
 	w := prepare(t, pool.LeastConnections)
 	one := w.echo(pool.ServerSpec{})

@@ -22,6 +22,7 @@ func (s *Stats) plus(o *Stats, sign int64, plus func(to, from *stats.Summary)) {
 	plus(&s.ConnectTime, &o.ConnectTime)
 	plus(&s.FirstByte, &o.FirstByte)
 	plus(&s.Duration, &o.Duration)
+	plus(&s.Added, &o.Added)
 }
 
 // Settled returns the counts as if nothing of them were open: what is goes on, and ends,

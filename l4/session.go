@@ -161,6 +161,7 @@ func (s *session) granted(w *pool.Waiter, lease pool.Lease, err error) {
 }
 
 func (s *session) connect() {
+	s.worker.sampler.Touch(s)
 	s.stage, s.since = connecting, s.worker.loop.Now()
 	server, o := s.lease.Server(), s.to.Socket
 	o.Source = server.Source()
@@ -179,6 +180,7 @@ func (s *session) Connected(_ *loop.Conn, err error) {
 		s.connectFailed(err)
 		return
 	}
+	s.worker.sampler.End(s)
 	s.counts = s.worker.countsOf(s.lease.Server())
 	s.counts.open++
 	s.counts.connected.Add(1)
@@ -300,6 +302,7 @@ func (s *session) end(cause Cause, why error) {
 	}
 	s.record(cause)
 	s.settle(cause)
+	s.worker.sampler.Drop(s)
 	s.worker.remove(s)
 	s.worker.recycle(s)
 }

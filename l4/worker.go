@@ -8,6 +8,7 @@ import (
 
 	"fulcrum/loop"
 	"fulcrum/pool"
+	"fulcrum/stats"
 )
 
 const spareSessions = 1024 // kept by a worker
@@ -28,13 +29,17 @@ type worker struct {
 	warnedAt time.Duration // when exhausted last said so, in the loop's time
 
 	accepted atomic.Int64
-	carried  atomic.Int64                   // taken from other processes, less those given to them
+	carried  atomic.Int64 // taken from other processes, less those given to them
+	added    stats.Histogram
+	sampler  *loop.Sampler[*session]        // for added
 	ends     endCounts                      // of sessions that were not relayed
 	servers  map[*pool.Server]*serverCounts // the loop reads; it writes, and others read, under parent.mu
 }
 
 func newWorker(l *Listener, lp *loop.Loop, p *plan) *worker {
-	return &worker{parent: l, plan: p, loop: lp, finished: make(chan struct{}), servers: map[*pool.Server]*serverCounts{}}
+	w := &worker{parent: l, plan: p, loop: lp, finished: make(chan struct{}), servers: map[*pool.Server]*serverCounts{}}
+	w.sampler = loop.NewSampler[*session](lp, w.added.Observe)
+	return w
 }
 
 func (w *worker) listen(socket int) {
@@ -101,6 +106,7 @@ func (w *worker) Accepted(c *loop.Conn) {
 	s.pair.Client = c
 	c.SetHandler(s)
 	w.add(s)
+	w.sampler.Begin(s)
 	s.begin()
 }
 

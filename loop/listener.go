@@ -195,6 +195,7 @@ func (ln *Listener) rest(err error) {
 		ln.loop.log.Warn("accepting is paused until descriptors are free again", "error", err)
 	}
 	ln.resting = true
+	ln.loop.pauses.Add(1)
 	ln.watch()
 	ln.loop.timers.start(&ln.timer, ln.loop.now+acceptPause)
 }

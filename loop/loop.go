@@ -36,6 +36,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,6 +64,10 @@ type Loop struct {
 	wake  int // an eventfd that ends a wait
 	done  chan struct{}
 	start time.Time
+	tid   int // of its thread
+
+	turns  atomic.Int64 // so far; the loop alone writes
+	pauses atomic.Int64 // times that a listening socket rested for want of descriptors; likewise
 
 	mu       sync.Mutex
 	posted   []func() // guarded by mu
@@ -78,7 +83,6 @@ type Loop struct {
 	buffer     []byte              // what was read last; shared by all connections
 	spare      [][]byte            // buffers for unsent bytes, to be used again
 	outgoings  []*outgoing         // unused ones
-	turns      uint32              // counts the turns
 	pipes      []*pipe             // empty pipes, to be used again
 	pipesOpen  int                 // those and the ones in use
 	unblock    []*Conn             // connections with something to do in the next turn
@@ -87,7 +91,8 @@ type Loop struct {
 	resumed    []*Conn             // the list that unblock takes turns with, empty
 	timers     wheel
 	reserve    reserve
-	idle       bool // the last raw wait ended empty
+	laps       []func(took time.Duration) // to be told how long this turn takes
+	idle       bool                       // the last raw wait ended empty
 	stopping   bool
 }
 

@@ -142,8 +142,8 @@ func (c *Conn) came(buffer uint16, n int) {
 
 // tookMuch reports whether the others on the loop are to have their turns.
 func (c *Conn) tookMuch() bool {
-	if c.turnOf != c.loop.turns {
-		c.turnOf, c.inTurn = c.loop.turns, 0
+	if now := uint32(c.loop.turns.Load()); c.turnOf != now {
+		c.turnOf, c.inTurn = now, 0
 	}
 	return c.inTurn >= mostInTurn
 }

@@ -65,6 +65,7 @@ func (l *Loop) run(io IO, opened chan<- error) {
 	defer runtime.UnlockOSThread()
 	defer close(l.done)
 	defer unix.Close(l.wake)
+	l.tid = unix.Gettid()
 	l.reserve.hold(l.wake)
 	defer func() { l.reserve.giveUp(unix.EMFILE) }()
 	if err := l.open(io); err != nil {
@@ -87,7 +88,7 @@ func (l *Loop) run(io IO, opened chan<- error) {
 // what earlier turns left over, then the timers that are due.
 func (l *Loop) turn() {
 	l.now = time.Since(l.start)
-	l.turns++
+	l.turns.Add(1)
 	l.poller.dispatch()
 	l.resumeUnblocked()
 	if l.stopping {
@@ -95,6 +96,7 @@ func (l *Loop) turn() {
 	}
 	l.timers.advance(l.now)
 	l.recycle()
+	l.tellLaps()
 }
 
 // resumeUnblocked gives a turn to each connection that has something to do

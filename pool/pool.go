@@ -240,7 +240,9 @@ func (p *Pool) SetHealth(server *Server, health Health) {
 	p.change(func() bool {
 		before := server.health
 		server.health = health
-		return before.Healthy != health.Healthy || before.Checked() != health.Checked()
+		changed := before.Healthy != health.Healthy || before.Checked() != health.Checked()
+		server.checks.count(health.Passed, changed)
+		return changed
 	})
 }
 
@@ -257,6 +259,10 @@ func (p *Pool) SetResolved(server *Server, to net.Addr) {
 	server.resolved.Store(&to)
 	server.suspectNow()
 }
+
+// Again returns how often a server was chosen for somebody who had tried others in
+// vain.
+func (p *Pool) Again() int64 { return p.again.Load() }
 
 // Status returns a copy of what is known of each server, in the order in
 // which they were added.

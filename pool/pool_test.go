@@ -101,6 +101,21 @@ func TestTrafficFollowsHealth(t *testing.T) {
 	})
 }
 
+// Every check counts, and so does every change of a server's health.
+func TestChecksAreCounted(t *testing.T) {
+	w := newWorld(t, RoundRobin)
+	a, _ := w.Upload(ServerSpec{Address: "a"})
+	same(t, "before the first", a.Status().Checks, Checks{})
+	w.SetHealth(a, failed())
+	same(t, "after the first", a.Status().Checks, Checks{Ended: 1, Failed: 1, Changes: 1})
+	w.SetHealth(a, failed())
+	w.SetHealth(a, passed())
+	w.SetHealth(a, passed())
+	w.Upload(ServerSpec{Address: "a", Weight: 2})
+	same(t, "in the end", a.Status().Checks, Checks{Ended: 4, Failed: 2, Changes: 2})
+	same(t, "of all", w.Status()[0].Checks, a.Status().Checks)
+}
+
 func TestADrainingServerFinishesItsWork(t *testing.T) {
 	eachAlgorithm(t, func(t *testing.T, algorithm string) {
 		w := start(t, algorithm, 1, 1)

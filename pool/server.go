@@ -34,6 +34,7 @@ type Server struct {
 	spec    ServerSpec
 	leaving bool // from Drain until it is removed or uploaded again
 	health  Health
+	checks  Checks
 
 	_        cpu.CacheLinePad
 	active   atomic.Int64
@@ -57,10 +58,28 @@ type Health struct {
 // Checked reports whether a check has ended.
 func (h Health) Checked() bool { return !h.At.IsZero() }
 
+// Checks are counts of a server's checks since it is in the pool.
+type Checks struct {
+	Ended   int64 // those that have found something out
+	Failed  int64 // of these
+	Changes int64 // times that they made the server healthy or not, the first check included
+}
+
+func (c *Checks) count(passed, changed bool) {
+	c.Ended++
+	if !passed {
+		c.Failed++
+	}
+	if changed {
+		c.Changes++
+	}
+}
+
 // Status is a copy of what is known of a server at one moment.
 type Status struct {
 	ServerSpec
 	Health   Health
+	Checks   Checks
 	Leaving  bool // it drains to be removed
 	Ready    bool
 	Active   int64 // in flight now: connections (tcp) or requests (http)
@@ -134,6 +153,7 @@ func (s *Server) statusLocked() Status {
 	return Status{
 		ServerSpec: s.spec,
 		Health:     s.health,
+		Checks:     s.checks,
 		Leaving:    s.leaving,
 		Ready:      s.readyLocked(),
 		Active:     s.active.Load(),
