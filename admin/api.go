@@ -9,6 +9,7 @@
 //	POST   /undrain        end that
 //	GET    /servers        every pool and its servers
 //	GET    /listeners      every listener and what went through it
+//	GET    /metrics        the same and more, for Prometheus
 //	GET    /healthz        200 while the balancer is fit to serve, else 503
 //	GET    /openapi.json   all of the API for programs, by OpenAPI 3.1
 //	GET    /               these routes as text, and those under /v1

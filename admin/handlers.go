@@ -23,13 +23,17 @@ type handler struct {
 	base       context.Context // ends when the listener is stopped
 	controller Controller
 	guard      *guard
+	metrics    http.Handler
 	log        *slog.Logger
 	routes     []route
 }
 
-func newHandler(base context.Context, c Controller, g *guard, log *slog.Logger) http.Handler {
-	h := &handler{base: base, controller: c, guard: g, log: log}
+func newHandler(base context.Context, o Options, g *guard, log *slog.Logger) http.Handler {
+	h := &handler{base: base, controller: o.Controller, guard: g, metrics: o.Metrics, log: log}
 	h.routes = h.all()
+	if o.Metrics != nil {
+		h.routes = append(h.routes, route{http.MethodGet, "/metrics", "what Prometheus scrapes", h.scrape})
+	}
 	return h
 }
 
@@ -76,6 +80,12 @@ func (h *handler) listeners(w http.ResponseWriter, _ *http.Request) error {
 		listeners = []ListenerInfo{}
 	}
 	return answer(w, http.StatusOK, ListenersAnswer{listeners})
+}
+
+func (h *handler) scrape(w http.ResponseWriter, r *http.Request) error {
+	guardAgainstGuesses(w.Header())
+	h.metrics.ServeHTTP(w, r)
+	return nil
 }
 
 // healthz keeps the reason from strangers.
@@ -199,12 +209,18 @@ func answer(w http.ResponseWriter, status int, body any) error {
 	return nil
 }
 
+// guardAgainstGuesses keeps browsers and caches from making more of an answer than it
+// is.
+func guardAgainstGuesses(header http.Header) {
+	header.Set("Cache-Control", "no-store")
+	header.Set("X-Content-Type-Options", "nosniff")
+}
+
 func write(w http.ResponseWriter, status int, contentType string, body []byte) {
 	header := w.Header()
 	header.Set("Content-Type", contentType)
 	header.Set("Content-Length", strconv.Itoa(len(body)))
-	header.Set("Cache-Control", "no-store")
-	header.Set("X-Content-Type-Options", "nosniff")
+	guardAgainstGuesses(header)
 	w.WriteHeader(status)
 	io.Copy(w, bytes.NewReader(body)) // fails only when the client has gone
 }

@@ -35,6 +35,7 @@ const (
 type Options struct {
 	Listener   net.Listener // bound already; passes to the admin listener when New succeeds
 	Controller Controller
+	Metrics    http.Handler // answers GET /metrics; nil: nobody does
 	Access     *Access      // nil: nobody is asked who they are, for which Listener must be on loopback or a unix socket
 	Logger     *slog.Logger // nil: nothing is logged
 }
@@ -87,7 +88,7 @@ func New(o Options) (*Listener, error) {
 		served:  make(chan struct{}),
 	}
 	l.http = &http.Server{
-		Handler:                      newHandler(base, o.Controller, g, log),
+		Handler:                      newHandler(base, o, g, log),
 		ReadHeaderTimeout:            headerTimeout,
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,

@@ -11,7 +11,7 @@ import (
 
 // prepareAdmin makes the admin listener, or keeps the one there is at the same
 // address. Who may use it is read anew in any case. The error names every problem.
-func (r *running) prepareAdmin(controller admin.Controller, was *running) error {
+func (r *running) prepareAdmin(s *Supervisor, was *running) error {
 	if r.config.Admin == nil {
 		return nil
 	}
@@ -32,7 +32,7 @@ func (r *running) prepareAdmin(controller admin.Controller, was *running) error 
 		socket.Close()
 		return problems
 	}
-	r.admin, err = admin.New(admin.Options{Listener: socket, Controller: controller, Access: r.access, Logger: r.log})
+	r.admin, err = admin.New(admin.Options{Listener: socket, Controller: s, Metrics: s.metrics, Access: r.access, Logger: r.log})
 	if err != nil {
 		socket.Close()
 	}

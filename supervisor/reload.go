@@ -39,6 +39,9 @@ func (s *Supervisor) ReloadIf(ctx context.Context, condition admin.Condition, dr
 	if load == nil {
 		return nil, admin.Conflict("the balancer runs without a config file, so there is nothing to reload")
 	}
+	if !dryRun {
+		defer func() { s.counted.count(err) }()
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(s.ending, func() { cancel(errStopping) })()

@@ -100,6 +100,7 @@ func (s *Supervisor) remember(c *config.Config) []state.Pool {
 		return new(state.State).Merge(configured(c)).Pools
 	}
 	if err := s.state.Reload(); err != nil {
+		s.stateErrors.Add(1)
 		s.log.Error("the state file goes unread, what it said before is used", "error", err)
 	}
 	m := s.state.State().Merge(configured(c))
@@ -113,6 +114,7 @@ func (s *Supervisor) remember(c *config.Config) []state.Pool {
 		s.log.Info("state forgotten", "pool", d.Pool, "server", d.Server, "what", d.Text)
 	}
 	if err := s.state.Change(func(to *state.State) error { *to = *m.State; return nil }); err != nil {
+		s.stateErrors.Add(1)
 		s.log.Error("what was forgotten is still in the state file", "error", err)
 	}
 	return m.Pools
@@ -139,6 +141,7 @@ func (s *Supervisor) record(p *poolInUse, steps []step) error {
 	case errors.Is(err, state.ErrEdited):
 		return admin.Conflict("%v", err)
 	case err != nil:
+		s.stateErrors.Add(1)
 		s.log.Error("a change was refused, for it cannot be recorded", "error", err)
 		return &admin.Refusal{Status: http.StatusInternalServerError, Reason: err.Error()}
 	}

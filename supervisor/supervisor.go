@@ -15,6 +15,7 @@ package supervisor
 import (
 	"context"
 	"log/slog"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,8 +47,11 @@ type Supervisor struct {
 	removing sync.WaitGroup         // the goroutines of removals, and of a drain
 
 	retiring retirement
+	counted  reloadCounts
+	metrics  http.Handler
 
-	state *state.File // written under changes; nil: what is uploaded and deleted is forgotten in the end
+	state       *state.File // written under changes; nil: what is uploaded and deleted is forgotten in the end
+	stateErrors atomic.Int64
 
 	heritage   *Heritage      // what this process has from another; nil: nothing, or no more
 	succeeding sync.WaitGroup // takes in what that one has open
@@ -67,6 +71,7 @@ func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
 func StartWith(c *config.Config, h *Heritage, log *slog.Logger) (*Supervisor, error) {
 	s := &Supervisor{log: log, started: time.Now(), reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
 	s.ending, s.end = context.WithCancel(context.Background())
+	s.metrics = s.metricsHandler()
 	s.upgrade.replaced = make(chan struct{})
 	defer h.disown()
 	if h != nil && h.Link != nil {
@@ -92,6 +97,7 @@ func StartWith(c *config.Config, h *Heritage, log *slog.Logger) (*Supervisor, er
 // begin goes on with what was prepared at start.
 func (s *Supervisor) begin(first *running) {
 	nothing := &running{}
+	s.counted.apply()
 	s.current.Store(first)
 	first.commit(s, nothing)
 	first.tell(nothing)
