@@ -75,7 +75,7 @@ func start(t *testing.T, prepare ...func(*Listener)) *world {
 func startWith(t *testing.T, a *Access, prepare ...func(*Listener)) *world {
 	t.Helper()
 	w := &world{T: t, log: &logged{}, fake: &fake{pool: Pool{Name: "web", Algorithm: "least_connections"}}}
-	w.Listener = bound(t, Options{Controller: w.fake, Access: a, Logger: slog.New(slog.NewTextHandler(w.log, nil))})
+	w.Listener = bound(t, Options{Controller: w.fake, Metrics: http.HandlerFunc(measure), Access: a, Logger: slog.New(slog.NewTextHandler(w.log, nil))})
 	for _, p := range prepare {
 		p(w.Listener)
 	}

@@ -45,7 +45,7 @@ func (w *world) wantChanges(n int) {
 func TestTokensLetIn(t *testing.T) {
 	w := startWith(t, newAccess(t, tokens(t)))
 	everything := []struct{ method, target string }{
-		{"GET", "/"}, {"GET", "/servers"}, {"GET", "/listeners"}, {"HEAD", "/servers"}, {"GET", "/none"},
+		{"GET", "/"}, {"GET", "/servers"}, {"GET", "/listeners"}, {"GET", "/metrics"}, {"HEAD", "/servers"}, {"GET", "/none"},
 		{"POST", "/upload_server"}, {"DELETE", "/delete_server"}, {"POST", "/healthz"}, {"OPTIONS", "/servers"},
 	}
 	for _, c := range everything {
@@ -61,7 +61,7 @@ func TestTokensLetIn(t *testing.T) {
 		}
 	}
 	w.wantChanges(0)
-	for _, path := range []string{"/", "/servers", "/listeners", "/healthz"} {
+	for _, path := range []string{"/", "/servers", "/listeners", "/metrics", "/healthz"} {
 		w.wantStatus(200, "GET", path, bearerOf(metricsSecret)...)
 		w.wantStatus(200, "GET", path, bearerOf(opsSecret)...)
 	}
