@@ -106,7 +106,7 @@ func resetting(t *testing.T) (address string) {
 // aKnownRun is a balancer of two http and three tcp listeners.
 const aKnownRun = `{
   "listeners": [
-    {"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "site", "routes": [
+    {"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "site", "access_log": %q, "routes": [
       {"host": "api.test", "path": "/v1/", "pool": "api"},
       {"host": "old.test", "redirect": {"host": "new.test", "status": 308}}]},
     {"name": "dark", "protocol": "http", "address": "127.0.0.1:0", "pool": "down"},
@@ -121,13 +121,20 @@ const aKnownRun = `{
     {"name": "down", "servers": ["127.0.0.1:1"], "health": {"interval": "24h"}}],
   "admin": {"address": "127.0.0.1:0"}}`
 
+// startKnownRun starts it, with servers that are ready or, of the pool down, known not
+// to be.
+func startKnownRun(t *testing.T, site, api, said, angry string) *world {
+	t.Helper()
+	w := start(t, aKnownRun, filepath.Join(t.TempDir(), "access.log"), site, api, said, angry)
+	w.ready(said)
+	eventually(t, "down is checked", func() bool { return w.server("127.0.0.1:1").LastCheck != nil })
+	return w
+}
+
 // What has happened is what the metrics say, to the byte.
 func TestMetricsOfAKnownRun(t *testing.T) {
 	site, api, said, angry := replies(t), replies(t), echo(t, "a"), resetting(t)
-	w := start(t, aKnownRun, site, api, said, angry)
-	w.ready(said)
-	eventually(t, "down is checked", func() bool { return w.server("127.0.0.1:1").LastCheck != nil })
-
+	w := startKnownRun(t, site, api, said, angry)
 	c := dial(t, w.address("web"))
 	for _, r := range []struct {
 		host, path, body string
