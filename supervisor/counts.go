@@ -82,8 +82,10 @@ func perServer[S any](r *running, l *listener, count func(*pool.Server) S) map[s
 	return all
 }
 
+// perRoute returns what was counted of each route, and under "" of what none is for.
 func (l *listener) perRoute() map[string]*httpproxy.Stats {
-	all := map[string]*httpproxy.Stats{}
+	of := l.http.RouteStats("")
+	all := map[string]*httpproxy.Stats{"": &of}
 	for _, r := range l.config.Routes {
 		name := (&httpproxy.Route{Host: r.Host, Path: r.Path}).Name()
 		of := l.http.RouteStats(name)
