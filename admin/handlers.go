@@ -31,9 +31,6 @@ type handler struct {
 func newHandler(base context.Context, o Options, g *guard, log *slog.Logger) http.Handler {
 	h := &handler{base: base, controller: o.Controller, guard: g, metrics: o.Metrics, log: log}
 	h.routes = h.all()
-	if o.Metrics != nil {
-		h.routes = append(h.routes, route{http.MethodGet, "/metrics", "what Prometheus scrapes", h.scrape})
-	}
 	return h
 }
 
@@ -83,6 +80,9 @@ func (h *handler) listeners(w http.ResponseWriter, _ *http.Request) error {
 }
 
 func (h *handler) scrape(w http.ResponseWriter, r *http.Request) error {
+	if h.metrics == nil {
+		return NotFound("there are no metrics here")
+	}
 	guardAgainstGuesses(w.Header())
 	h.metrics.ServeHTTP(w, r)
 	return nil

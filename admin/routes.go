@@ -25,6 +25,7 @@ func (h *handler) all() []route {
 		{http.MethodGet, "/", "this page", h.index},
 		{http.MethodGet, "/servers", "every pool and its servers", h.servers},
 		{http.MethodGet, "/listeners", "every listener and what went through it", h.listeners},
+		{http.MethodGet, "/metrics", "the same and more, for Prometheus", h.scrape},
 		{http.MethodGet, healthzPath, "200 while the balancer is fit to serve, else 503", h.healthz},
 		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
 		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
