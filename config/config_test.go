@@ -220,11 +220,15 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// TestReadme holds the configs that the README shows against what is allowed.
+// TestReadme holds the configs that the README and docs show against what is allowed.
 func TestReadme(t *testing.T) {
-	text, err := os.ReadFile("../README.md")
-	if err != nil {
-		t.Fatal(err)
+	var text []byte
+	for _, name := range []string{"../README.md", "../docs/admin.md"} {
+		page, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = append(text, page...)
 	}
 	blocks := strings.Split(string(text), "```json\n")[1:]
 	if len(blocks) < 2 {
