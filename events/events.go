@@ -1,0 +1,181 @@
+// Package events remembers what has changed of a balancer lately, and why.
+//
+// A Ring keeps the last events. Add writes one: it takes the same short time however
+// many there are and whoever reads, and never waits for a reader. After reads those
+// that came after one that is known already, tells how many of them the ring has
+// forgotten meanwhile, and gives a channel to wait for more. So a reader is no more
+// than the ID that it has read up to: it holds nothing and has nothing to close, may
+// be as slow as it likes, and goes on after a break where it was.
+//
+// IDs only ever increase, in the next process too, so that a reader need not know
+// that the balancer was restarted.
+package events
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Kind says what has happened.
+type Kind string
+
+const (
+	ServerReady     Kind = "server_ready"     // it can be chosen; Since: when it ceased to be, or was added
+	ServerNotReady  Kind = "server_not_ready" // it cannot any more, or failed its first check; Since: when the state before began
+	ServerUploaded  Kind = "server_uploaded"
+	ServerUpdated   Kind = "server_updated"
+	ServerDeleted   Kind = "server_deleted" // it drains, and goes then
+	ServerGone      Kind = "server_gone"    // it has left its pool
+	ServerDrained   Kind = "server_drained" // the operator lets nothing new go to it
+	ServerUndrained Kind = "server_undrained"
+
+	PoolReady     Kind = "pool_ready"      // it has a ready server, after it had none
+	PoolNotReady  Kind = "pool_not_ready"  // it has no ready server any more, or never had
+	PoolQueueFull Kind = "pool_queue_full" // somebody was refused, for all servers are full and as many wait as may; Count: how many since that was told last
+
+	ConfigReloaded Kind = "config_reloaded" // Details: what has changed
+	ReloadFailed   Kind = "reload_failed"   // Details: the problems; all is as before
+
+	ListenerStarted Kind = "listener_started"
+	ListenerStopped Kind = "listener_stopped" // its work has finished, or was closed
+	AcceptPaused    Kind = "accept_paused"    // descriptors have run out; clients wait in the kernel's queue
+
+	BalancerStarted   Kind = "balancer_started"
+	BalancerStopping  Kind = "balancer_stopping"
+	BalancerDraining  Kind = "balancer_draining"
+	BalancerUndrained Kind = "balancer_undrained"
+	BalancerUpgraded  Kind = "balancer_upgraded"
+
+	StateTrouble Kind = "state_trouble" // the state file could not be read or written
+)
+
+// An Event is one change. What it says of nothing is left empty.
+type Event struct {
+	ID       int64     `json:"id"`
+	At       time.Time `json:"at"`
+	Kind     Kind      `json:"kind"`
+	Pool     string    `json:"pool,omitempty"`
+	Server   string    `json:"server,omitempty"` // its address
+	Listener string    `json:"listener,omitempty"`
+	Reason   string    `json:"reason,omitempty"` // in words
+	Since    time.Time `json:"since,omitzero"`   // since when it was otherwise before
+	Details  []string  `json:"details,omitempty"`
+	Count    int64     `json:"count"` // how often it has happened, within a second if Kind does not say otherwise
+}
+
+// Bounds of what an event may hold: the rest of a text is cut off.
+const (
+	maxText    = 512 // bytes
+	maxDetails = 20
+)
+
+// same reports whether an event says again what another has said.
+func (e *Event) same(other *Event) bool {
+	return e.Kind == other.Kind && e.Pool == other.Pool && e.Server == other.Server && e.Listener == other.Listener &&
+		e.Reason == other.Reason && len(e.Details) == 0 && len(other.Details) == 0
+}
+
+// foldWithin is how soon after an event the same one is not another, but counted.
+const foldWithin = time.Second
+
+// A Ring keeps the last events. Its methods may be called from any goroutine.
+type Ring struct {
+	mu     sync.Mutex
+	events []Event       // that of ID i at (i-first) modulo its length; guarded by mu
+	first  int64         // the ID of the first event ever; immutable
+	next   int64         // the ID of the next one; guarded by mu
+	more   chan struct{} // closed with the next event; nil: nobody waits; guarded by mu
+}
+
+// New returns a ring that keeps the last so many events, 1 at least.
+func New(size int) *Ring {
+	// Microseconds: no process adds events faster than that for long, and the next
+	// one starts later, so its IDs are greater. JavaScript's numbers hold them exactly.
+	first := time.Now().UnixMicro()
+	return &Ring{events: make([]Event, size), first: first, next: first}
+}
+
+// Add writes an event; its ID is given by the ring, its At and Count are now and 1 if
+// they are zero. The same event as the one just before within a second is no other
+// one, but raises the Count of that: who has read it does not hear of it again.
+func (r *Ring) Add(e Event) {
+	e.bound()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if last := r.lastLocked(); last != nil && e.same(last) && e.At.Sub(last.At) < foldWithin {
+		last.Count += e.Count
+		return
+	}
+	e.ID = r.next
+	*r.atLocked(r.next) = e
+	r.next++
+	if r.more != nil {
+		close(r.more)
+		r.more = nil
+	}
+}
+
+// bound completes an event and cuts off what is too long.
+func (e *Event) bound() {
+	if e.At.IsZero() {
+		e.At = time.Now()
+	}
+	e.Count = max(e.Count, 1)
+	e.Reason = clip(e.Reason)
+	if len(e.Details) == 0 {
+		return
+	}
+	details := make([]string, 0, min(len(e.Details), maxDetails))
+	for i, text := range e.Details {
+		if i == maxDetails-1 && len(e.Details) > maxDetails {
+			details = append(details, "…")
+			break
+		}
+		details = append(details, clip(text))
+	}
+	e.Details = details
+}
+
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxText], "") + "…"
+}
+
+// After returns the events that came after the one with that ID, oldest first, how
+// many more came after it that the ring has forgotten, and a channel that is closed
+// as soon as there is another. 0, and an ID that the ring has not given, stand for
+// the time before all events. Nobody may change the events' Details.
+func (r *Ring) After(id int64) (all []Event, missed int64, more <-chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.more == nil {
+		r.more = make(chan struct{})
+	}
+	from := id + 1
+	if id < r.first || id >= r.next {
+		from = r.first
+	}
+	oldest := max(r.first, r.next-int64(len(r.events)))
+	if from < oldest {
+		missed, from = oldest-from, oldest
+	}
+	if from < r.next {
+		all = make([]Event, 0, r.next-from)
+	}
+	for ; from < r.next; from++ {
+		all = append(all, *r.atLocked(from))
+	}
+	return all, missed, r.more
+}
+
+func (r *Ring) atLocked(id int64) *Event { return &r.events[(id-r.first)%int64(len(r.events))] }
+
+func (r *Ring) lastLocked() *Event {
+	if r.next == r.first {
+		return nil
+	}
+	return r.atLocked(r.next - 1)
+}
