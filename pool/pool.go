@@ -65,6 +65,7 @@ type Pool struct {
 	waiters list.List // the queue, of *Waiter; guarded by mu
 	full    int       // how many of them wait because all are full; guarded by mu
 	budget  budget    // of retries; guarded by mu
+	told    told      // what the observer was told; guarded by mu
 
 	_       cpu.CacheLinePad
 	current atomic.Pointer[snapshot]
@@ -84,6 +85,21 @@ type snapshot struct {
 	none error
 }
 
+// next chooses a server and counts on it, for somebody who has tried others in vain
+// or, if tried is nil, none. It moves the turn on.
+func (s *snapshot) next(turn *atomic.Uint64, tried *Tried) (*Server, error) {
+	if len(s.candidates) == 0 {
+		return nil, s.none
+	}
+	if s.algorithm == RoundRobin {
+		return s.roundRobin(turn, tried)
+	}
+	return s.leastConnections(turn, tried)
+}
+
+// leaves reports whether a newcomer gets nothing, for the sake of those who wait.
+func (s *snapshot) leaves(waiting int64) bool { return waiting > 0 && len(s.candidates) > 0 }
+
 // pending reports whether Acquire answers ErrUnchecked.
 func (s *snapshot) pending() bool { return len(s.candidates) == 0 && s.none == ErrUnchecked }
 
@@ -92,6 +108,7 @@ type Options struct {
 	Algorithm   string   // one of Algorithms; empty: LeastConnections
 	QueueLength int      // how many may wait when every ready server is full; 0: nobody
 	Retries     *Retries // nil: as many attempts as there may be, 20 percent
+	Observer    Observer // told what changes; nil: nobody is
 }
 
 // complete checks the options and fills in what was left out.
@@ -118,7 +135,7 @@ func New(name string, o Options) (*Pool, error) {
 		return nil, err
 	}
 	p := &Pool{name: name, options: o, budget: budget{began: time.Now()}}
-	p.publishLocked()
+	p.current.Store(p.snapshotLocked())
 	return p, nil
 }
 
@@ -147,7 +164,7 @@ func (p *Pool) Algorithm() string { return p.current.Load().algorithm }
 // ErrFull. tried may be nil.
 func (p *Pool) Acquire(tried *Tried) (Lease, error) {
 	now := p.current.Load()
-	if p.queued.Load() > 0 && len(now.candidates) > 0 {
+	if now.leaves(p.queued.Load()) {
 		return Lease{}, ErrFull
 	}
 	return p.choose(now, tried)
@@ -155,16 +172,7 @@ func (p *Pool) Acquire(tried *Tried) (Lease, error) {
 
 // choose is Acquire for somebody whose turn it is.
 func (p *Pool) choose(now *snapshot, tried *Tried) (Lease, error) {
-	if len(now.candidates) == 0 {
-		return Lease{}, now.none
-	}
-	var server *Server
-	var err error
-	if now.algorithm == RoundRobin {
-		server, err = now.roundRobin(&p.turn, tried)
-	} else {
-		server, err = now.leastConnections(&p.turn, tried)
-	}
+	server, err := now.next(&p.turn, tried)
 	if err != nil {
 		return Lease{}, err
 	}
@@ -292,19 +300,27 @@ func (p *Pool) findLocked(address string) *Server {
 	return nil
 }
 
-// publishLocked rebuilds the snapshot from the servers as they are now.
+// publishLocked has servers chosen from as they are now, and tells what is new of it.
 func (p *Pool) publishLocked() {
+	next := p.snapshotLocked()
+	p.current.Store(next)
+	p.tellLocked(next)
+}
+
+func (p *Pool) snapshotLocked() *snapshot {
 	var ready []candidate
 	unchecked := false
 	for _, s := range p.servers {
-		unchecked = unchecked || !s.spec.Draining && !s.health.Checked()
-		if s.readyLocked() {
+		switch s.standingLocked() {
+		case Ready:
 			ready = append(ready, candidate{s, int64(s.spec.Weight), int64(s.spec.MaxConnections)})
+		case Unchecked:
+			unchecked = true
 		}
 	}
 	next := &snapshot{algorithm: p.options.Algorithm, rotation: newRotation(ready), none: ErrNoneReady}
 	if unchecked {
 		next.none = ErrUnchecked
 	}
-	p.current.Store(next)
+	return next
 }

@@ -38,11 +38,16 @@ func (p *Pool) Retry(tried *Tried, free bool) bool {
 	if free {
 		return true
 	}
+	return p.budgetLocked().spend(int64(p.options.Retries.Percent))
+}
+
+// budgetLocked returns the budget as it is now.
+func (p *Pool) budgetLocked() *budget {
 	b := &p.budget
 	if now := int64(time.Since(b.began) / time.Second); now > b.now {
 		b.advance(now, p.begunLocked())
 	}
-	return b.spend(int64(p.options.Retries.Percent))
+	return b
 }
 
 // begunLocked returns how many connections or requests have been given a server:
@@ -86,14 +91,19 @@ func (b *budget) advance(now, begun int64) {
 	b.now, b.begun = now, b.begun+fresh
 }
 
-// spend takes one retry out of what there may be, if any is left.
-func (b *budget) spend(percent int64) bool {
+// left returns how many retries there may be now.
+func (b *budget) left(percent int64) int64 {
 	var last second
 	for _, s := range b.seconds {
 		last.begun += s.begun
 		last.retries += s.retries
 	}
-	if last.retries >= budgetLeast+last.begun*percent/100 {
+	return max(budgetLeast+last.begun*percent/100-last.retries, 0)
+}
+
+// spend takes one retry out of what there may be, if any is left.
+func (b *budget) spend(percent int64) bool {
+	if b.left(percent) == 0 {
 		return false
 	}
 	b.seconds[b.now%budgetSeconds].retries++

@@ -31,10 +31,12 @@ type Server struct {
 	sources  atomic.Pointer[[]netip.Addr]
 
 	// Guarded by the pool's mutex.
-	spec    ServerSpec
-	leaving bool // from Drain until it is removed or uploaded again
-	health  Health
-	checks  Checks
+	spec     ServerSpec
+	leaving  bool // from Drain until it is removed or uploaded again
+	health   Health
+	checks   Checks
+	standing Standing  // as it was published last
+	since    time.Time // when that began
 
 	_        cpu.CacheLinePad
 	active   atomic.Int64
@@ -82,13 +84,15 @@ type Status struct {
 	Checks   Checks
 	Leaving  bool // it drains to be removed
 	Ready    bool
-	Active   int64 // in flight now: connections (tcp) or requests (http)
-	Total    int64 // times chosen
-	Failures int64 // times it could not be connected to, or failed to answer
+	Standing Standing
+	Since    time.Time // when Standing began
+	Active   int64     // in flight now: connections (tcp) or requests (http)
+	Total    int64     // times chosen
+	Failures int64     // times it could not be connected to, or failed to answer
 }
 
 func newServer(p *Pool, address string) *Server {
-	return &Server{pool: p, address: address, suspect: make(chan struct{}, 1)}
+	return &Server{pool: p, address: address, suspect: make(chan struct{}, 1), since: time.Now()}
 }
 
 // Address returns the server's address as the operator wrote it.
@@ -147,7 +151,7 @@ func (s *Server) suspectNow() {
 	}
 }
 
-func (s *Server) readyLocked() bool { return s.health.Healthy && !s.spec.Draining }
+func (s *Server) readyLocked() bool { return s.standingLocked() == Ready }
 
 func (s *Server) statusLocked() Status {
 	return Status{
@@ -156,6 +160,8 @@ func (s *Server) statusLocked() Status {
 		Checks:     s.checks,
 		Leaving:    s.leaving,
 		Ready:      s.readyLocked(),
+		Standing:   s.standing,
+		Since:      s.since,
 		Active:     s.active.Load(),
 		Total:      s.total.Load(),
 		Failures:   s.failures.Load(),

@@ -55,6 +55,7 @@ func (p *Pool) Await(w *Waiter) error {
 		p.leaveLocked(w)
 	case err == ErrFull:
 		err = ErrQueueFull
+		p.refusedLocked()
 	}
 	p.mu.Unlock()
 	for i := range granted {
@@ -199,6 +200,7 @@ func (p *Pool) stayLocked(w *Waiter, err *error) bool {
 		return false
 	case p.full >= p.options.QueueLength:
 		*err = ErrQueueFull
+		p.refusedLocked()
 		return false
 	}
 	w.unchecked = false
