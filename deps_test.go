@@ -11,15 +11,16 @@ import (
 // each may import of this module, its tests included. docs/architecture.md
 // explains it.
 var mayImport = map[string][]string{
-	"fulcrum":                 {"supervisor", "config", "handover", "systemd", "demo", "doctor", "admin", "admin/client", "certtest"},
-	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "state", "handover", "metrics", "certtest"},
+	"fulcrum":                 {"supervisor", "config", "handover", "systemd", "demo", "doctor", "admin", "admin/client", "events", "certtest"},
+	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "state", "events", "handover", "metrics", "certtest"},
 	"fulcrum/l4":              {"relay", "loop", "pool", "limit", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":       {"relay", "loop", "pool", "limit", "proxyproto", "stats", "accesslog", "httpproxy/route"},
 	"fulcrum/relay":           {"loop"},
 	"fulcrum/health":          {"pool", "proxyproto", "watch"},
-	"fulcrum/admin":           {"certtest"},
+	"fulcrum/admin":           {"events", "certtest"},
 	"fulcrum/certtest":        {},
-	"fulcrum/admin/client":    {"admin", "certtest"},
+	"fulcrum/admin/client":    {"admin", "events", "certtest"},
+	"fulcrum/events":          {},
 	"fulcrum/pool":            {},
 	"fulcrum/limit":           {},
 	"fulcrum/proxyproto":      {},

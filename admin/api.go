@@ -10,6 +10,11 @@
 //	GET    /servers        every pool and its servers
 //	GET    /listeners      every listener and what went through it
 //	GET    /metrics        the same and more, for Prometheus
+//	GET    /events         the last changes and why, or a stream of them
+//	GET    /explain        what a pool's algorithm sees and whom it would choose
+//	GET    /v1/log_level   the level of the log
+//	PUT    /v1/log_level   change it
+//	GET    /debug/pprof/   Go's profiles
 //	GET    /healthz        200 while the balancer is fit to serve, else 503
 //	GET    /openapi.json   all of the API for programs, by OpenAPI 3.1
 //	GET    /               these routes as text, and those under /v1
@@ -47,8 +52,11 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"time"
+
+	"fulcrum/events"
 )
 
 // A Controller is what the admin listener shows and changes. Its methods are
@@ -84,6 +92,17 @@ type Controller interface {
 	// the config that runs, or with dryRun only says what that would change: in words,
 	// none if nothing.
 	ReloadIf(ctx context.Context, c Condition, dryRun bool) (changes []string, err error)
+
+	// Events returns the last events.
+	Events() *events.Ring
+
+	// Explain says what the algorithm of a pool sees now and whom it would choose.
+	// "" as the pool is the one that is meant if there is but one, or that the
+	// listener feeds by default; "" as the listener is none.
+	Explain(pool, listener string) (Explanation, error)
+
+	// LogLevel is the level of the log, nil if that cannot be changed.
+	LogLevel() *slog.LevelVar
 
 	// Ready reports whether the balancer is fit to serve, and if not, why.
 	Ready() (ok bool, reason string)
@@ -123,10 +142,15 @@ type Server struct {
 	Draining       bool   `json:"draining"`        // no new work
 	Deleting       bool   `json:"deleting"`        // draining, and then gone
 	Ready          bool   `json:"ready"`
-	Active         int64  `json:"active"`
-	Total          int64  `json:"total"`
-	Failures       int64  `json:"failures"`
-	LastCheck      *Check `json:"last_check"` // nil before the first check
+
+	State  string    `json:"state"`            // "ready", or why it is not: "not healthy", "draining" or "unchecked"
+	Since  time.Time `json:"since"`            // when State began; RFC 3339 in JSON
+	Reason string    `json:"reason,omitempty"` // ready or not healthy: what the check found that decided it
+
+	Active    int64  `json:"active"`
+	Total     int64  `json:"total"`
+	Failures  int64  `json:"failures"`
+	LastCheck *Check `json:"last_check"` // nil before the first check
 
 	// What listeners of either protocol saw of the server, all of them together;
 	// nil if none feeds its pool.

@@ -29,7 +29,7 @@ const (
 
 // change is what a request says, field by field; nil: not said.
 type change struct {
-	pool, server           *string
+	pool, server, level    *string
 	weight, maxConnections *int
 	force, dryRun          *bool
 	timeout                *time.Duration
@@ -116,6 +116,8 @@ func (c *change) set(name string, value json.RawMessage) (err error) {
 		c.pool, err = text(name, value)
 	case "server":
 		c.server, err = text(name, value)
+	case "level":
+		c.level, err = text(name, value)
 	case "weight":
 		c.weight, err = number(name, value, 1, maxWeight)
 	case "max_connections":
@@ -129,35 +131,48 @@ func (c *change) set(name string, value json.RawMessage) (err error) {
 // decodeQuery reads a query that may have these parameters.
 func decodeQuery(raw string, allowed []string) (change, error) {
 	var said change
-	values, err := url.ParseQuery(raw)
+	values, err := parameters(raw, allowed)
 	if err != nil {
-		return said, Invalid("the query is not valid: %v", err)
+		return said, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(values)) {
-		given := values[name]
-		if !slices.Contains(allowed, name) {
-			return said, Invalid("query parameter %s is not known; the parameters are %s", clip(name), list(allowed))
-		}
-		if len(given) > 1 {
-			return said, Invalid("query parameter %q is given %d times; give it once", name, len(given))
-		}
-		switch name {
+		switch value := values[name]; name {
 		case "pool":
-			said.pool, err = bounded(name, given[0])
+			said.pool, err = bounded(name, value)
 		case "server":
-			said.server, err = bounded(name, given[0])
+			said.server, err = bounded(name, value)
 		case "force":
-			said.force, err = flag(name, given[0])
+			said.force, err = flag(name, value)
 		case "dry_run":
-			said.dryRun, err = flag(name, given[0])
+			said.dryRun, err = flag(name, value)
 		case "timeout":
-			said.timeout, err = duration(name, given[0])
+			said.timeout, err = duration(name, value)
 		}
 		if err != nil {
 			return said, err
 		}
 	}
 	return said, nil
+}
+
+// parameters returns those of a query, of which there may be these, each once.
+func parameters(raw string, allowed []string) (map[string]string, error) {
+	values, err := url.ParseQuery(raw)
+	if err != nil {
+		return nil, Invalid("the query is not valid: %v", err)
+	}
+	all := make(map[string]string, len(values))
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		given := values[name]
+		if !slices.Contains(allowed, name) {
+			return nil, Invalid("query parameter %s is not known; the parameters are %s", clip(name), list(allowed))
+		}
+		if len(given) > 1 {
+			return nil, Invalid("query parameter %q is given %d times; give it once", name, len(given))
+		}
+		all[name] = given[0]
+	}
+	return all, nil
 }
 
 func text(name string, value json.RawMessage) (*string, error) {

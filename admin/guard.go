@@ -110,9 +110,13 @@ func bearer(given []string) string {
 // may reports as an error that the caller may not use a method.
 func (c caller) may(method string) error {
 	if c.readOnly && !reads(method) {
-		return &Refusal{http.StatusForbidden, fmt.Sprintf("token %q may only read; use one that has write access", c.name)}
+		return c.mayNotWrite()
 	}
 	return nil
+}
+
+func (c caller) mayNotWrite() error {
+	return &Refusal{http.StatusForbidden, fmt.Sprintf("token %q may only read; use one that has write access", c.name)}
 }
 
 // reads reports whether a method changes nothing.

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -25,11 +26,13 @@ type handler struct {
 	guard      *guard
 	metrics    http.Handler
 	log        *slog.Logger
+	lasting    *lasting
+	silence    time.Duration // on streams
 	routes     []route
 }
 
-func newHandler(base context.Context, o Options, g *guard, log *slog.Logger) http.Handler {
-	h := &handler{base: base, controller: o.Controller, guard: g, metrics: o.Metrics, log: log}
+func newHandler(base context.Context, o Options, g *guard, long *lasting, log *slog.Logger) *handler {
+	h := &handler{base: base, controller: o.Controller, guard: g, metrics: o.Metrics, lasting: long, silence: silence, log: log}
 	h.routes = h.all()
 	return h
 }

@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"net/http/pprof"
 	"net/url"
 	"strings"
 )
@@ -27,12 +28,16 @@ func (h *handler) all() []route {
 		{http.MethodGet, "/listeners", "every listener and what went through it", h.listeners},
 		{http.MethodGet, "/metrics", "the same and more, for Prometheus", h.scrape},
 		{http.MethodGet, healthzPath, "200 while the balancer is fit to serve, else 503", h.healthz},
+		{http.MethodGet, "/events", "the last changes and why; ?after=ID&limit=N&pool=…; with Accept: text/event-stream they stream", h.events},
+		{http.MethodGet, "/explain", "what a pool's algorithm sees and whom it would choose; ?pool=… or ?listener=…", h.explain},
 		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
 		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
 		{http.MethodPost, "/reload", "go over to the config file as it is now; dry_run=true only says what that changes", h.reload},
 		{http.MethodPost, "/drain", "take the balancer out of use; what is left after ?timeout=30s is closed", h.startDrain},
 		{http.MethodPost, "/undrain", "end that", h.endDrain},
 		{http.MethodPost, "/upgrade", "have a new process of the binary and config as they are now take over", h.upgrade},
+		{http.MethodGet, profilePath, "Go's profiles, for go tool pprof; with write access only", h.profile(pprof.Index)},
+		{http.MethodGet, profilePath + "{profile}", "one of them", h.profileNamed},
 		{http.MethodGet, "/openapi.json", "what all of these take and answer, for programs", h.openAPI},
 
 		{http.MethodGet, "/v1/pools", "every pool and its servers", h.servers},
@@ -49,6 +54,8 @@ func (h *handler) all() []route {
 		{http.MethodGet, "/v1/listeners", "every listener and what went through it", h.listeners},
 		{http.MethodGet, "/v1/listeners/{name}", "a listener", h.getListener},
 		{http.MethodGet, "/v1/config", "the config as it runs", h.config},
+		{http.MethodGet, "/v1/log_level", "the level of the log", h.logLevel},
+		{http.MethodPut, "/v1/log_level", `{"level": "debug"}, info, warn or error`, h.setLogLevel},
 		{http.MethodGet, "/v1/status", "version, uptime, whether the balancer drains and what is in flight, and the like", h.status},
 	}
 }

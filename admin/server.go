@@ -49,6 +49,7 @@ type Listener struct {
 	guard   *guard
 	log     *slog.Logger
 	cancel  context.CancelFunc
+	lasting *lasting
 
 	started atomic.Bool
 	served  chan struct{} // closed when the accepting goroutine has ended
@@ -85,10 +86,11 @@ func New(o Options) (*Listener, error) {
 		guard:   g,
 		log:     log,
 		cancel:  cancel,
+		lasting: newLasting(),
 		served:  make(chan struct{}),
 	}
 	l.http = &http.Server{
-		Handler:                      newHandler(base, o, g, log),
+		Handler:                      newHandler(base, o, g, l.lasting, log),
 		ReadHeaderTimeout:            headerTimeout,
 		ReadTimeout:                  readTimeout,
 		WriteTimeout:                 writeTimeout,
@@ -121,11 +123,12 @@ func (l *Listener) Socket() (fd int, err error) {
 }
 
 // Leave accepts nothing more, and leaves who comes from then on to a process that has
-// got the Socket. Requests under way go on; their connections are closed afterwards.
-// Stop follows.
+// got the Socket. Requests under way go on, but for streams, which have their clients come
+// back; their connections are closed afterwards. Stop follows.
 func (l *Listener) Leave() {
 	l.http.SetKeepAlivesEnabled(false)
 	l.bounded.Close()
+	l.lasting.end()
 }
 
 // Update changes who may use the listener, from the next request on. It must be
@@ -155,7 +158,7 @@ func (l *Listener) Start() {
 	}()
 }
 
-// Stop closes the address, lets the requests under way finish until ctx ends,
+// Stop closes the address, ends streams and profiles, lets the requests under way finish until ctx ends,
 // then closes their connections and ends their contexts. It is an error when
 // requests were cut off. No goroutine of the listener is left afterwards,
 // unless the error says that a Controller did not return even then. Further
@@ -167,6 +170,7 @@ func (l *Listener) Stop(ctx context.Context) error {
 
 func (l *Listener) end(ctx context.Context) error {
 	l.bounded.Close()
+	l.lasting.end()
 	if l.started.Load() {
 		<-l.served
 	}

@@ -21,8 +21,8 @@ import (
 type Kind string
 
 const (
-	ServerReady     Kind = "server_ready"     // it can be chosen; Since: when it ceased to be, or was added
-	ServerNotReady  Kind = "server_not_ready" // it cannot any more, or failed its first check; Since: when the state before began
+	ServerReady     Kind = "server_ready"     // it can be chosen; Was: unchecked, not healthy or draining
+	ServerNotReady  Kind = "server_not_ready" // it cannot any more, or has failed its first check
 	ServerUploaded  Kind = "server_uploaded"
 	ServerUpdated   Kind = "server_updated"
 	ServerDeleted   Kind = "server_deleted" // it drains, and goes then
@@ -59,7 +59,8 @@ type Event struct {
 	Server   string    `json:"server,omitempty"` // its address
 	Listener string    `json:"listener,omitempty"`
 	Reason   string    `json:"reason,omitempty"` // in words
-	Since    time.Time `json:"since,omitzero"`   // since when it was otherwise before
+	Was      string    `json:"was,omitempty"`    // how it stood before
+	Since    time.Time `json:"since,omitzero"`   // since when it did
 	Details  []string  `json:"details,omitempty"`
 	Count    int64     `json:"count"` // how often it has happened, within a second if Kind does not say otherwise
 }

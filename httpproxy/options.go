@@ -52,6 +52,7 @@ type Options struct {
 	Socket    loop.SocketOptions // of the clients' sockets
 	AccessLog *accesslog.Log     // gets a record for each request; nil: none. Its owner closes it, after Stop
 	Combined  bool               // the records are in the combined format, not JSON
+	Resting   func(err error)    // told, on a loop, that nothing is accepted until descriptors are free again; nil: nobody is
 	Logger    *slog.Logger       // nil: slog.Default
 }
 

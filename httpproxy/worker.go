@@ -151,6 +151,13 @@ func (w *worker) resume() {
 	w.p.gate.WakeNext()
 }
 
+// Resting passes on that descriptors have run out.
+func (w *worker) Resting(err error) {
+	if told := w.plan.Resting; told != nil {
+		told(err)
+	}
+}
+
 // Accepted begins to serve a client.
 func (w *worker) Accepted(conn *loop.Conn) {
 	w.accepted.Add(1)

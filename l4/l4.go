@@ -66,6 +66,7 @@ type Options struct {
 	HalfClosedTimeout time.Duration      // the same, once one side has sent its end; 0: IdleTimeout
 	Socket            loop.SocketOptions // of the clients' sockets
 	AccessLog         *accesslog.Log     // gets a record for each connection that has ended; nil: none. Its owner closes it, after Stop
+	Resting           func(err error)    // told, on a loop, that nothing is accepted until descriptors are free again; nil: nobody is
 	Logger            *slog.Logger
 }
 

@@ -98,6 +98,13 @@ func (w *worker) resume() {
 	w.parent.gate.WakeNext()
 }
 
+// Resting passes on that descriptors have run out.
+func (w *worker) Resting(err error) {
+	if told := w.plan.Resting; told != nil {
+		told(err)
+	}
+}
+
 // Accepted begins a session.
 func (w *worker) Accepted(c *loop.Conn) {
 	w.accepted.Add(1)

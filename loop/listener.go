@@ -22,6 +22,9 @@ type AcceptHandler interface {
 	// Unadmit takes an Admit back: there was nothing to accept, or no Accepted
 	// comes of it.
 	Unadmit()
+	// Resting: descriptors have run out, and clients wait in the kernel's queue until
+	// some are free again. It is told at most once a minute.
+	Resting(err error)
 	// Accepted gives a new connection, paused and without a handler: SetHandler
 	// must be called before Accepted returns, unless the connection is closed.
 	Accepted(c *Conn)
@@ -193,6 +196,7 @@ func (ln *Listener) rest(err error) {
 	if ln.said == 0 || ln.loop.now-ln.said > sayAgain {
 		ln.said = ln.loop.now
 		ln.loop.log.Warn("accepting is paused until descriptors are free again", "error", err)
+		ln.handler.Resting(err)
 	}
 	ln.resting = true
 	ln.loop.pauses.Add(1)

@@ -21,6 +21,7 @@ import (
 type accepting struct {
 	accepted func(*Conn)
 	stopped  chan struct{} // closed by Stopped
+	rested   int           // how often descriptors were told to have run out
 }
 
 func (a *accepting) Accepted(c *Conn) {
@@ -33,7 +34,9 @@ func (a *accepting) Accepted(c *Conn) {
 }
 
 func (a *accepting) Admit() bool { return true }
-func (a *accepting) Unadmit()    {}
+
+func (a *accepting) Resting(error) { a.rested++ }
+func (a *accepting) Unadmit()      {}
 
 func (a *accepting) Stopped(*Listener) { close(a.stopped) }
 
@@ -317,7 +320,8 @@ func playInChild(t *testing.T, how *syscall.SysProcAttr) {
 
 func runOut(t *testing.T) {
 	w := start(t)
-	ln, at := w.listen(&accepting{})
+	a := &accepting{}
+	ln, at := w.listen(a)
 	if err := echo(at); err != nil {
 		t.Fatal(err)
 	}
@@ -367,6 +371,9 @@ func runOut(t *testing.T) {
 		t.Errorf("it was said again: %q", <-w.said.lines)
 	}
 	w.do(ln.Close)
+	if a.rested != 1 {
+		t.Errorf("the handler was told %d times, want once", a.rested)
+	}
 }
 
 // wantIdle has the loop do what it does for a while, which may cost next to no

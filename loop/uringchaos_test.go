@@ -72,7 +72,9 @@ func (x *chaos) begin() {
 }
 
 func (x *chaos) Admit() bool { return true }
-func (x *chaos) Unadmit()    {}
+
+func (x *chaos) Resting(error) {}
+func (x *chaos) Unadmit()      {}
 
 func (x *chaos) Accepted(c *Conn) {
 	a := &actor{chaos: x, side: 1}

@@ -69,7 +69,13 @@ func (p *Pool) tellLocked(now *snapshot) {
 		if at.IsZero() {
 			at = time.Now()
 		}
-		s.since = at
+		s.since, s.reason = at, ""
+		if s.standing == Ready || s.standing == Unhealthy {
+			s.reason = s.health.Reason
+		}
+		if was == Unchecked && s.standing != Draining && !s.health.Since.IsZero() {
+			s.since = s.health.Since // perhaps known from another process
+		}
 		if p.options.Observer != nil {
 			p.options.Observer.ServerChanged(s.statusLocked(), was, since)
 		}

@@ -16,8 +16,8 @@ type notes struct {
 
 func (n *notes) ServerChanged(now Status, was Standing, since time.Time) {
 	n.note("%s %s: %s for %v", now.Address, now.Standing, was, now.Since.Sub(since))
-	if now.Ready != (now.Standing == Ready) || now.Standing == Unhealthy && now.Health.Reason == "" {
-		n.note("but ready %t, reason %q", now.Ready, now.Health.Reason)
+	if now.Ready != (now.Standing == Ready) || (now.Standing == Unhealthy) != (now.Reason == "connection refused") {
+		n.note("but ready %t, reason %q", now.Ready, now.Reason)
 	}
 }
 
@@ -67,6 +67,10 @@ func TestObserverIsToldOfServers(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.SetHealth(a, failed())
 		n.want(t, "1m1s a not healthy: ready for 1m0s", "1m1s pool ready false: 1 not healthy")
+		other := failed()
+		other.Reason = "no answer"
+		w.SetHealth(a, other)
+		same(t, "decided by", w.Status()[0].Reason, "connection refused")
 		time.Sleep(time.Second)
 		w.Drain(a)
 		w.Drain(a)

@@ -37,6 +37,7 @@ type Server struct {
 	checks   Checks
 	standing Standing  // as it was published last
 	since    time.Time // when that began
+	reason   string    // what the check found that decided it
 
 	_        cpu.CacheLinePad
 	active   atomic.Int64
@@ -86,6 +87,7 @@ type Status struct {
 	Ready    bool
 	Standing Standing
 	Since    time.Time // when Standing began
+	Reason   string    // of Ready and Unhealthy: what the check found, in words, that decided it
 	Active   int64     // in flight now: connections (tcp) or requests (http)
 	Total    int64     // times chosen
 	Failures int64     // times it could not be connected to, or failed to answer
@@ -162,6 +164,7 @@ func (s *Server) statusLocked() Status {
 		Ready:      s.readyLocked(),
 		Standing:   s.standing,
 		Since:      s.since,
+		Reason:     s.reason,
 		Active:     s.active.Load(),
 		Total:      s.total.Load(),
 		Failures:   s.failures.Load(),

@@ -69,6 +69,7 @@ func (s *Supervisor) change(p *poolInUse, address string, lead net.Addr, c admin
 			return admin.Changed{}, true, err
 		}
 		for _, step := range steps {
+			s.tellStep(p, step, c.Force)
 			s.take(p, step, lead, c.Force)
 		}
 		p.reconcile()

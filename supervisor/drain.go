@@ -3,10 +3,12 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
 	"fulcrum/admin"
+	"fulcrum/events"
 )
 
 // remainingIn is how long the event loops have to tell what remains.
@@ -63,6 +65,7 @@ func (s *Supervisor) beginDrain(r admin.DrainRequest) (*drain, error) {
 	}
 	s.removing.Go(func() { s.awaitDeadline(wait, next) })
 	s.log.Info("draining", "timeout", timeout)
+	s.events.Add(events.Event{Kind: events.BalancerDraining, Reason: fmt.Sprintf("what is left after %v is closed", timeout)})
 	s.tellDrain(next.deadline)
 	return next, nil
 }
@@ -112,6 +115,7 @@ func (s *Supervisor) endDrain(dryRun bool) error {
 		l.Drain(false)
 	}
 	s.log.Info("no longer draining")
+	s.events.Add(events.Event{Kind: events.BalancerUndrained})
 	s.tellDrain(time.Time{})
 	return nil
 }

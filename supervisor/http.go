@@ -53,6 +53,7 @@ func (r *running) httpOptions(c *config.Listener, was *running) (o httpproxy.Opt
 		Socket:         loop.SocketOptions{Keepalive: c.TCPKeepalive, UserTimeout: c.TCPUserTimeout},
 		Combined:       c.AccessLogFormat == config.AccessLogCombined,
 		Logger:         r.log,
+		Resting:        r.resting(c.Name),
 	}
 	if a := c.AcceptProxy; a != nil {
 		o.AcceptProxy, o.AcceptProxyTimeout = a.From, a.Timeout

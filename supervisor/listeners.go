@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fulcrum/config"
+	"fulcrum/events"
 	"fulcrum/httpproxy"
 	"fulcrum/l4"
 	"fulcrum/pool"
@@ -20,6 +21,7 @@ type listener struct {
 	tcp      *l4.Listener     // nil if it is an http listener
 	http     *httpproxy.Proxy // nil if it is a tcp listener
 	borrowed bool             // the service manager keeps its sockets
+	events   *events.Ring
 	protocol
 }
 
@@ -41,7 +43,7 @@ type protocol interface {
 // prepareListener makes a listener, or has the one that there was at its address go
 // on.
 func (r *running) prepareListener(c *config.Listener, was *running) (l *listener, err error) {
-	l = &listener{config: c, kept: was.listenerAt(c)}
+	l = &listener{config: c, kept: was.listenerAt(c), events: r.events}
 	if l.kept != nil && l.kept.config.Protocol != c.Protocol {
 		return nil, fmt.Errorf("%s is served by %s listener %q; the protocol of an address cannot change while the balancer runs, restart it",
 			c.Address, l.kept.config.Protocol, l.kept.config.Name)

@@ -85,7 +85,7 @@ func (r *running) preparePools(ctx context.Context, s *Supervisor, was *running)
 // unless these are to do something else.
 func (s *Supervisor) preparePool(c *config.Pool, kept *poolInUse) (p *poolInUse, err error) {
 	p = &poolInUse{config: c, kept: kept}
-	p.options = pool.Options{Algorithm: c.Algorithm, Retries: (*pool.Retries)(c.Retries)}
+	p.options = pool.Options{Algorithm: c.Algorithm, Retries: (*pool.Retries)(c.Retries), Observer: observer{s.events, c.Name}}
 	if c.Queue != nil {
 		p.options.QueueLength = c.Queue.Length
 	}

@@ -14,6 +14,7 @@ import (
 	"fulcrum/accesslog"
 	"fulcrum/admin"
 	"fulcrum/config"
+	"fulcrum/events"
 	"fulcrum/loop"
 )
 
@@ -21,6 +22,7 @@ import (
 type running struct {
 	config        *config.Config
 	log           *slog.Logger
+	events        *events.Ring
 	io            loop.IO // of the loops, if there are any
 	loops         []*loop.Loop
 	logs          map[string]*accesslog.Log // by path
@@ -37,7 +39,7 @@ type running struct {
 // byte of traffic being taken. On an error, which names every problem, nothing is
 // left open and nothing has changed.
 func (s *Supervisor) prepare(ctx context.Context, c *config.Config, was *running) (*running, error) {
-	r := &running{config: c, log: s.log, io: was.io, loops: was.loops, logs: make(map[string]*accesslog.Log)}
+	r := &running{config: c, log: s.log, events: s.events, io: was.io, loops: was.loops, logs: make(map[string]*accesslog.Log)}
 	if was.config == nil {
 		r.heritage = s.heritage
 	}
@@ -111,6 +113,7 @@ func (r *running) tell(was *running) {
 	r.tellDescriptors(was)
 	for _, l := range r.listeners {
 		if l.kept == nil {
+			l.report(events.ListenerStarted, l.at())
 			r.log.Info("listening", "listener", l.config.Name, "protocol", l.config.Protocol, "address", l.Address(), "pool", l.config.Pool)
 		}
 	}

@@ -35,6 +35,14 @@ func (s *Supervisor) Reload(ctx context.Context, dryRun bool) (changes []string,
 
 // ReloadIf is Reload if a condition holds of the config that runs.
 func (s *Supervisor) ReloadIf(ctx context.Context, condition admin.Condition, dryRun bool) (changes []string, err error) {
+	changes, err = s.reload(ctx, condition, dryRun)
+	if !dryRun {
+		s.reloaded(changes, err)
+	}
+	return changes, err
+}
+
+func (s *Supervisor) reload(ctx context.Context, condition admin.Condition, dryRun bool) (changes []string, err error) {
 	load := s.load.Load()
 	if load == nil {
 		return nil, admin.Conflict("the balancer runs without a config file, so there is nothing to reload")

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fulcrum/admin"
+	"fulcrum/events"
 	"fulcrum/pool"
 	"fulcrum/resolve"
 )
@@ -137,6 +138,7 @@ func (s *Supervisor) removed(ctx context.Context, p *poolInUse, server *pool.Ser
 	for _, l := range now.listeners {
 		l.Forget(server)
 	}
+	s.events.Add(events.Event{Kind: events.ServerGone, Pool: p.Name(), Server: server.Address()})
 	s.log.Info("server is gone", "pool", p.Name(), "server", server.Address())
 }
 

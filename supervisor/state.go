@@ -3,7 +3,6 @@ package supervisor
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 
 	"fulcrum/admin"
@@ -58,7 +57,7 @@ func settings(weight, maxConnections int) state.Settings {
 
 // openState opens the state file, nil if there is none, and with lock makes it this
 // process's.
-func openState(path string, lock bool, log *slog.Logger) (f *state.File, err error) {
+func (s *Supervisor) openState(path string, lock bool) (f *state.File, err error) {
 	if path == "" {
 		return nil, nil
 	}
@@ -66,17 +65,18 @@ func openState(path string, lock bool, log *slog.Logger) (f *state.File, err err
 		return nil, fmt.Errorf("state: %w", err)
 	}
 	if lock {
-		err = lockState(f, log)
+		err = s.lockState(f)
 	}
 	return f, err
 }
 
 // lockState makes the state file this process's. Where nothing can be written it still
 // is read; uploads are refused then.
-func lockState(f *state.File, log *slog.Logger) error {
+func (s *Supervisor) lockState(f *state.File) error {
 	err := f.Lock()
 	if errors.Is(err, state.ErrUnwritable) {
-		log.Warn("uploads and deletions will be refused until the state file can be written", "error", err)
+		s.log.Warn("uploads and deletions will be refused until the state file can be written", "error", err)
+		s.stateTrouble(err)
 		err = nil
 	}
 	if err != nil {
@@ -102,6 +102,7 @@ func (s *Supervisor) remember(c *config.Config) []state.Pool {
 	if err := s.state.Reload(); err != nil {
 		s.stateErrors.Add(1)
 		s.log.Error("the state file goes unread, what it said before is used", "error", err)
+		s.stateTrouble(err)
 	}
 	m := s.state.State().Merge(configured(c))
 	for _, d := range m.Kept {
@@ -116,6 +117,7 @@ func (s *Supervisor) remember(c *config.Config) []state.Pool {
 	if err := s.state.Change(func(to *state.State) error { *to = *m.State; return nil }); err != nil {
 		s.stateErrors.Add(1)
 		s.log.Error("what was forgotten is still in the state file", "error", err)
+		s.stateTrouble(err)
 	}
 	return m.Pools
 }
@@ -137,6 +139,9 @@ func (s *Supervisor) record(p *poolInUse, steps []step) error {
 		}
 		return nil
 	})
+	if err != nil {
+		s.stateTrouble(err)
+	}
 	switch {
 	case errors.Is(err, state.ErrEdited):
 		return admin.Conflict("%v", err)

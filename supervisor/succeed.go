@@ -30,7 +30,7 @@ func (s *Supervisor) succeed(c *config.Config, h *Heritage) (err error) {
 		return err
 	}
 	s.heritage = h
-	if s.state, err = openState(c.State, false, s.log); err != nil {
+	if s.state, err = s.openState(c.State, false); err != nil {
 		return err
 	}
 	first, err := s.prepare(context.Background(), c, &running{})
@@ -54,7 +54,7 @@ func (s *Supervisor) succeed(c *config.Config, h *Heritage) (err error) {
 		return err
 	}
 	if s.state != nil {
-		if err := lockState(s.state, s.log); err != nil {
+		if err := s.lockState(s.state); err != nil {
 			return err
 		}
 	}

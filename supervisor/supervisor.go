@@ -14,13 +14,16 @@ package supervisor
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"fulcrum/config"
+	"fulcrum/events"
 	"fulcrum/state"
 )
 
@@ -32,7 +35,9 @@ const adminGrace = 2 * time.Second
 type Supervisor struct {
 	log      *slog.Logger
 	started  time.Time
+	events   *events.Ring
 	load     atomic.Pointer[func() (*config.Config, error)] // nil: the config cannot be reloaded
+	level    atomic.Pointer[slog.LevelVar]                  // of log; nil: it cannot be changed
 	current  atomic.Pointer[running]                        // stored under changes
 	stopping atomic.Bool
 	draining atomic.Pointer[drain]           // stored under changes; nil: nobody drains the balancer
@@ -69,7 +74,7 @@ func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
 // takes its place if there is a Link to it. The sockets that no listener has use for
 // are closed.
 func StartWith(c *config.Config, h *Heritage, log *slog.Logger) (*Supervisor, error) {
-	s := &Supervisor{log: log, started: time.Now(), reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
+	s := &Supervisor{log: log, events: events.New(remembered), started: time.Now(), reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.metrics = s.metricsHandler()
 	s.upgrade.replaced = make(chan struct{})
@@ -82,7 +87,7 @@ func StartWith(c *config.Config, h *Heritage, log *slog.Logger) (*Supervisor, er
 	}
 	s.heritage = h
 	var err error
-	if s.state, err = openState(c.State, true, log); err != nil {
+	if s.state, err = s.openState(c.State, true); err != nil {
 		return nil, err
 	}
 	first, err := s.prepare(context.Background(), c, &running{})
@@ -102,6 +107,11 @@ func (s *Supervisor) begin(first *running) {
 	first.commit(s, nothing)
 	first.tell(nothing)
 	s.heritage.warn(s.log)
+	kind, how := events.BalancerStarted, fmt.Sprintf("process %d", os.Getpid())
+	if s.heritage != nil && s.heritage.Link != nil {
+		kind, how = events.BalancerUpgraded, how+" has taken the place of another"
+	}
+	s.events.Add(events.Event{Kind: kind, Reason: how})
 	s.heritage, first.heritage = nil, nil
 }
 
@@ -114,6 +124,12 @@ func (s *Supervisor) unlock() {
 
 // ReloadBy says how the config is read anew for Reload.
 func (s *Supervisor) ReloadBy(load func() (*config.Config, error)) { s.load.Store(&load) }
+
+// LevelBy says what the level of the log is changed by.
+func (s *Supervisor) LevelBy(level *slog.LevelVar) { s.level.Store(level) }
+
+// LogLevel is the level of the log, nil if that cannot be changed.
+func (s *Supervisor) LogLevel() *slog.LevelVar { return s.level.Load() }
 
 // Stop stops accepting and waits for work in flight to finish, for as long as
 // the config's shutdown_timeout and ctx allow; then closes what is left. The
@@ -137,6 +153,7 @@ func (s *Supervisor) Stop(ctx context.Context) {
 			s.bequeath(ctx)
 		}
 		s.log.Info("stopping", "shutdown_timeout", last.config.ShutdownTimeout)
+		s.events.Add(events.Event{Kind: events.BalancerStopping, Reason: fmt.Sprintf("work in flight may go on for %v", last.config.ShutdownTimeout)})
 		last.retireListeners(ctx)
 		s.retiring.wait(ctx)
 		s.cancelRemovals()

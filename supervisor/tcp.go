@@ -49,6 +49,7 @@ func (r *running) tcpOptions(c *config.Listener, was *running) (o l4.Options, er
 		HalfClosedTimeout: c.HalfClosedTimeout,
 		Socket:            loop.SocketOptions{Keepalive: c.TCPKeepalive, UserTimeout: c.TCPUserTimeout},
 		Logger:            r.log,
+		Resting:           r.resting(c.Name),
 	}
 	if a := c.AcceptProxy; a != nil {
 		o.AcceptProxy, o.AcceptProxyTimeout = a.From, a.Timeout

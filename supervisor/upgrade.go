@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fulcrum/admin"
+	"fulcrum/events"
 	"fulcrum/handover"
 	"fulcrum/loop"
 	"fulcrum/pool"
@@ -167,7 +168,7 @@ func (s *Supervisor) settleWith(link *handover.Link) (heirs map[*listener]bool, 
 		err = expect(link, sayRunning, nil)
 	}
 	if err != nil && s.state != nil {
-		if lockErr := lockState(s.state, s.log); lockErr != nil {
+		if lockErr := s.lockState(s.state); lockErr != nil {
 			s.log.Error("uploads and deletions are refused from now on", "error", lockErr)
 		}
 	}
@@ -258,6 +259,7 @@ func (s *Supervisor) replace(link *handover.Link, heirs map[*listener]bool, pid 
 		s.log.Warn("the new process cannot be told that it is alone now", "error", err)
 	}
 	s.upgrade.link, s.upgrade.heirs = link, heirs
+	s.events.Add(events.Event{Kind: events.BalancerUpgraded, Reason: fmt.Sprintf("process %d has taken the place of this one", pid)})
 	s.log.Info("another process has taken over", "pid", pid)
 	close(s.upgrade.replaced)
 }
