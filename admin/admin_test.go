@@ -197,7 +197,7 @@ func TestServersComeAndGo(t *testing.T) {
 	w.fake.mu.Unlock()
 	_, text := w.do("GET", "/servers", nil)
 	if want := `{"address":"127.0.0.1:9003","source":"uploaded","weight":1,"max_connections":500,` +
-		`"healthy":false,"draining":false,"deleting":false,"ready":false,"active":0,"total":0,"failures":0,` +
+		`"healthy":false,"draining":false,"deleting":false,"ready":false,"state":"","since":"0001-01-01T00:00:00Z","active":0,"total":0,"failures":0,` +
 		`"last_check":{"passed":true,"reason":"status 200","at":"1970-01-01T00:00:00Z","took_ms":1.5}}`; !strings.Contains(text, want) {
 		t.Errorf("GET /servers\n got %s\nwant %s", text, want)
 	}

@@ -11,6 +11,7 @@ import (
 
 // fake is a Controller of one pool "web" that records what it was asked to do.
 type fake struct {
+	watched
 	mu    sync.Mutex
 	calls []any // of Change what was asked, of ReloadIf dryRun
 	pool  Pool

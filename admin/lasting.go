@@ -24,8 +24,9 @@ func newLasting() *lasting {
 	return &lasting{make(chan struct{}, maxLasting), ctx, end}
 }
 
-// begin takes a place for an answer, which has no deadline then and is to end with
-// ctx: when the client has left or the listener stops. done must be called in the end.
+// begin takes a place for an answer, which is to end with ctx: when the client has left
+// or the listener stops. done must be called in the end. The deadline of each write is
+// the answer's own matter.
 func (l *lasting) begin(w http.ResponseWriter, r *http.Request) (ctx context.Context, done func(), err error) {
 	select {
 	case l.places <- struct{}{}:
@@ -34,14 +35,10 @@ func (l *lasting) begin(w http.ResponseWriter, r *http.Request) (ctx context.Con
 		return nil, nil, &Refusal{http.StatusServiceUnavailable,
 			fmt.Sprintf("%d streams and profiles are under way, the most that are allowed; try again later", maxLasting)}
 	}
-	conn := http.NewResponseController(w)
-	// The only reads from now on are those that see the client leave.
-	conn.SetReadDeadline(time.Time{})
-	conn.SetWriteDeadline(time.Time{})
 	ctx, cancel := context.WithCancel(r.Context())
 	stop := context.AfterFunc(l.ctx, func() {
 		cancel()
-		conn.SetWriteDeadline(time.Now().Add(partingIn)) // should it hang in one
+		http.NewResponseController(w).SetWriteDeadline(time.Now().Add(partingIn)) // should it hang in one
 	})
 	return ctx, func() {
 		stop()
