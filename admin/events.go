@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"fulcrum/events"
 )
@@ -115,18 +116,20 @@ func (h *handler) streamEvents(w http.ResponseWriter, r *http.Request, e eventsR
 	}
 }
 
-// add writes events into the stream's buffer. That some were missed is an event of
-// its own, without an ID.
+// add writes events into the stream's buffer.
 func (s *stream) add(all []events.Event, missed int64) error {
 	if missed > 0 {
-		fmt.Fprintf(&s.buffer, "event: missed\ndata: {\"missed\":%d}\n\n", missed)
+		all = append([]events.Event{{At: time.Now(), Kind: events.Missed, Count: missed}}, all...)
 	}
 	for i := range all {
 		text, err := json.Marshal(&all[i])
 		if err != nil {
 			return fmt.Errorf("encode an event: %w", err)
 		}
-		fmt.Fprintf(&s.buffer, "id: %d\ndata: %s\n\n", all[i].ID, text)
+		if id := all[i].ID; id != 0 {
+			fmt.Fprintf(&s.buffer, "id: %d\n", id)
+		}
+		fmt.Fprintf(&s.buffer, "data: %s\n\n", text)
 	}
 	return nil
 }

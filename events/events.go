@@ -48,6 +48,10 @@ const (
 	BalancerUpgraded  Kind = "balancer_upgraded"
 
 	StateTrouble Kind = "state_trouble" // the state file could not be read or written
+
+	// Missed stands in a stream for Count events that the ring had forgotten before
+	// they could be sent. It has no ID.
+	Missed Kind = "missed"
 )
 
 // An Event is one change. What it says of nothing is left empty.

@@ -156,23 +156,9 @@ type request struct {
 
 // call sends one request and decodes a 2xx answer, whose ETag it returns, into answer.
 func (c *Client) call(ctx context.Context, r request, answer any) (etag string, err error) {
-	target := c.base
-	target.RawPath, target.RawQuery = r.path, r.query.Encode()
-	if target.Path, err = url.PathUnescape(r.path); err != nil {
-		return "", err
-	}
-	request, err := http.NewRequestWithContext(ctx, r.method, target.String(), bytes.NewReader(r.body))
+	request, err := c.compose(ctx, r)
 	if err != nil {
-		return "", fmt.Errorf("admin address %q is not valid: %w", c.address, err)
-	}
-	if r.body != nil {
-		request.Header.Set("Content-Type", "application/json")
-	}
-	if r.ifMatch != "" {
-		request.Header.Set("If-Match", r.ifMatch)
-	}
-	if c.token != "" {
-		request.Header.Set("Authorization", "Bearer "+c.token)
+		return "", err
 	}
 	response, err := c.http.Do(request)
 	if err != nil {
@@ -193,6 +179,29 @@ func (c *Client) call(ctx context.Context, r request, answer any) (etag string, 
 		return "", fmt.Errorf("%s does not answer like an admin listener: %w", c.address, err)
 	}
 	return response.Header.Get("ETag"), nil
+}
+
+func (c *Client) compose(ctx context.Context, r request) (*http.Request, error) {
+	target := c.base
+	var err error
+	target.RawPath, target.RawQuery = r.path, r.query.Encode()
+	if target.Path, err = url.PathUnescape(r.path); err != nil {
+		return nil, err
+	}
+	request, err := http.NewRequestWithContext(ctx, r.method, target.String(), bytes.NewReader(r.body))
+	if err != nil {
+		return nil, fmt.Errorf("admin address %q is not valid: %w", c.address, err)
+	}
+	if r.body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	if r.ifMatch != "" {
+		request.Header.Set("If-Match", r.ifMatch)
+	}
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	return request, nil
 }
 
 // unreached says in words why there was no answer.

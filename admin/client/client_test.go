@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fake is a Controller with one pool that keeps what it was asked last.
 type fake struct {
+	watched
 	mu     sync.Mutex
 	change admin.ServerChange
 	drain  admin.DrainRequest
