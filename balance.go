@@ -23,7 +23,7 @@ func runCommand() *cli.Command {
 		Name:         "run",
 		Usage:        "run the balancer that a config file describes",
 		UsageText:    "fulcrum run [--config config.json] [--check]",
-		Flags:        []cli.Flag{configFlag, &cli.BoolFlag{Name: "check", Usage: "only validate the config"}, logLevelFlag},
+		Flags:        []cli.Flag{configFlag, &cli.BoolFlag{Name: "check", Usage: "only validate the config"}, logLevelFlag, logFormatFlag},
 		OnUsageError: usage,
 		Action: func(c *cli.Context) error {
 			if c.Bool("check") {
@@ -79,7 +79,7 @@ func balanceFlags() []cli.Flag {
 		&cli.StringSliceFlag{Name: "server", Aliases: []string{"s"}, Usage: "`ADDRESS` of a server; repeat it for each"},
 		&cli.StringFlag{Name: "algorithm", Value: config.DefaultAlgorithm, Usage: "`NAME`: " + strings.Join(config.Algorithms(), " or ")},
 		&cli.StringFlag{Name: "admin", Usage: "`ADDRESS` of the admin listener, e.g. " + config.DefaultAdminAddress + " (default: none)"},
-		logLevelFlag,
+		logLevelFlag, logFormatFlag,
 	}
 }
 
@@ -117,7 +117,7 @@ func runConfig(c *cli.Context) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	log, err := newLogger(c)
+	log, level, err := newLogger(c)
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func runConfig(c *cli.Context) error {
 	if err != nil {
 		return &usageError{err}
 	}
-	return balance(conf, load, log)
+	return balance(conf, load, log, level)
 }
 
 // runFlags balances as the flags of `fulcrum tcp` and `fulcrum http` say.
@@ -134,7 +134,7 @@ func runFlags(c *cli.Context, protocol string) error {
 	if err := noArguments(c); err != nil {
 		return err
 	}
-	log, err := newLogger(c)
+	log, level, err := newLogger(c)
 	if err != nil {
 		return err
 	}
@@ -158,7 +158,7 @@ func runFlags(c *cli.Context, protocol string) error {
 	if err := conf.Complete(); err != nil {
 		return &usageError{errors.New(asFlags(err.Error(), len(pool.Servers)))}
 	}
-	return balance(conf, nil, log)
+	return balance(conf, nil, log, level)
 }
 
 // required refuses a command line without these flags.
@@ -201,8 +201,8 @@ func doing(conf *config.Config, drainsUntil time.Time) string {
 }
 
 // balance runs a balancer until it is told to stop. load reads its config anew; nil:
-// there is no file.
-func balance(conf *config.Config, load func() (*config.Config, error), log *slog.Logger) error {
+// there is no file. The level is what log is changed by.
+func balance(conf *config.Config, load func() (*config.Config, error), log *slog.Logger, level *slog.LevelVar) error {
 	signals := catchSignals()
 	defer signals.release()
 	heritage, err := inherited()
@@ -213,6 +213,7 @@ func balance(conf *config.Config, load func() (*config.Config, error), log *slog
 	if err != nil {
 		return err
 	}
+	s.LevelBy(level)
 	if load != nil {
 		s.ReloadBy(load)
 	}

@@ -106,6 +106,19 @@ func balancer(t *testing.T, pools string) (address string) {
 // guarded is a balancer with more members of its admin listener.
 func guarded(t *testing.T, pools, members string) (address string) {
 	t.Helper()
+	return startFor(t, pools, members).AdminAddress()
+}
+
+// balancerWithLevel is a balancer of which the log's level can be changed.
+func balancerWithLevel(t *testing.T, pools string) (address string, level *slog.LevelVar) {
+	t.Helper()
+	s, level := startFor(t, pools, ""), new(slog.LevelVar)
+	s.LevelBy(level)
+	return s.AdminAddress(), level
+}
+
+func startFor(t *testing.T, pools, members string) *supervisor.Supervisor {
+	t.Helper()
 	c, err := config.Parse(fmt.Appendf(nil, `{
 	  "listeners": [{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "web"}],
 	  "pools": [%s], "admin": {"address": "127.0.0.1:0"%s}}`, pools, members))
@@ -117,7 +130,7 @@ func guarded(t *testing.T, pools, members string) (address string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { s.Stop(context.Background()) })
-	return s.AdminAddress()
+	return s
 }
 
 func TestServers(t *testing.T) {

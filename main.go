@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"os"
 	"strings"
 
@@ -58,6 +57,7 @@ func commands() []*cli.Command {
 		serversCommand(), poolsCommand(), listenersCommand(), configCommand(), statusCommand(), stateCommand(),
 		reloadCommand(), upgradeCommand(),
 		drainCommand(), undrainCommand(),
+		explainCommand(), eventsCommand(), logLevelCommand(),
 		schemaCommand(), completionCommand(), manCommand(),
 	}
 }
@@ -80,6 +80,9 @@ const appDescription = `Examples:
    fulcrum servers drain 10.0.0.1:80
    fulcrum servers undrain 10.0.0.1:80
       keep new work away from a server while it is worked on
+   fulcrum events --follow
+   fulcrum explain web
+      what happens and why; whom the pool web would choose now
    fulcrum reload
       have it go over to its config file as it is now
    fulcrum drain --wait
@@ -143,16 +146,4 @@ func noArguments(c *cli.Context) error {
 			c.Args().First(), c.Command.HelpName)
 	}
 	return nil
-}
-
-var logLevelFlag = &cli.StringFlag{Name: "log-level", Value: "info", Usage: "`LEVEL` of messages on stderr: debug, info, warn or error"}
-
-// newLogger returns the logger that --log-level asks for.
-func newLogger(c *cli.Context) (*slog.Logger, error) {
-	var level slog.Level
-	name := c.String(logLevelFlag.Name)
-	if level.UnmarshalText([]byte(name)) != nil {
-		return nil, usagef("--log-level: %q is not known; use debug, info, warn or error", name)
-	}
-	return slog.New(slog.NewTextHandler(c.App.ErrWriter, &slog.HandlerOptions{Level: level})), nil
 }

@@ -84,12 +84,12 @@ func TestVersion(t *testing.T) {
 // Help explains, gives an example that can be copied, and goes to stdout.
 func TestHelp(t *testing.T) {
 	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "pools", "listeners", "config", "status",
-		"reload", "upgrade", "drain", "undrain", "schema", "completion", "man"}
+		"reload", "upgrade", "drain", "undrain", "explain", "events", "log-level", "schema", "completion", "man"}
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		fulcrum(t, args...).ok(append(commands, "fulcrum demo --load", "fulcrum http --listen :8080 --server ", "fulcrum check --config")...)
 	}
 	for _, c := range []struct{ command, parts string }{
-		{"run", "fulcrum run [--config config.json] [--check]|--config FILE|--log-level LEVEL|debug, info, warn or error"},
+		{"run", "fulcrum run [--config config.json] [--check]|--config FILE|--log-level LEVEL|debug, info, warn or error|--log-format FORMAT"},
 		{"check", "fulcrum check [--config config.json]|--config FILE"},
 		{"doctor", "fulcrum doctor [--config config.json] [--json]|--config FILE|--json|exit code is 1"},
 		{"tcp", "fulcrum tcp --listen :5432 --server 10.0.0.1:5432|--listen ADDRESS|--server ADDRESS|least_connections or round_robin|--admin ADDRESS"},
@@ -99,6 +99,9 @@ func TestHelp(t *testing.T) {
 		{"servers list", "fulcrum servers list [--admin 127.0.0.1:9900]|--json"},
 		{"servers upload", "fulcrum servers upload [--pool web]|10.0.0.3:80|--weight|1 to 256|--max-connections N|(default: no limit)"},
 		{"listeners", "fulcrum listeners [--admin 127.0.0.1:9900] [--json]|host:port, https://host:port or unix:/path|--token-file FILE|FULCRUM_TOKEN|--ca FILE|--cert FILE|--key FILE"},
+		{"events", "fulcrum events [--follow] [--pool web]|--follow|--limit N|--json"},
+		{"explain", "fulcrum explain [--listener http]|[POOL]|--listener NAME"},
+		{"log-level", "fulcrum log-level [--admin 127.0.0.1:9900] [--json] [debug|info|warn|error]"},
 		{"reload", "fulcrum reload [--dry-run] [--admin 127.0.0.1:9900] [--json]|changes nothing"},
 		{"drain", "fulcrum drain [--timeout 30s] [--wait] [--dry-run]|--timeout TIME|(default: the config's shutdown_timeout)"},
 		{"undrain", "fulcrum undrain [--dry-run]|--admin ADDRESS"},
@@ -137,7 +140,7 @@ func TestMistakes(t *testing.T) {
 		{"schema config.json", `unexpected argument "config.json"|fulcrum schema --help`},
 		{"servers add", `subcommand "add" is not known|list, get, upload, patch, delete, drain, undrain`},
 		{"--verbose", "not defined: -verbose|the flags of fulcrum are --help, --version"},
-		{"run --port 1", "not defined: -port|the flags of fulcrum run are --config, --check, --log-level, --help"},
+		{"run --port 1", "not defined: -port|the flags of fulcrum run are --config, --check, --log-level, --log-format, --help"},
 		{"servers --json list", "not defined: -json|the flags of fulcrum servers are --help"},
 		{"servers list --pool web", "not defined: -pool|the flags of fulcrum servers list are --admin, --token-file, --ca, --cert, --key, --json, --help"},
 		{"run --config", "needs an argument: -config"},
@@ -171,6 +174,7 @@ func TestMistakes(t *testing.T) {
 		{"tcp --listen :0 --server 127.0.0.1:1 --health-path /", "not defined: -health-path"},
 		{"http --listen :8080 --server 127.0.0.1:1 --admin :8080", `--admin: ":8080" is taken by --listen`},
 		{"http --listen :0 --server 127.0.0.1:1 --log-level loud", `--log-level: "loud" is not known; use debug, info, warn or error`},
+		{"http --listen :0 --server 127.0.0.1:1 --log-format xml", `--log-format: "xml" is not known; use text, json or auto`},
 		{"http --listen x --server y --algorithm z --admin a", "4 problems|--listen: |--server (number 1): |--algorithm: |--admin: "},
 		{"demo --admin x", `--admin: "x" has no port`},
 
@@ -183,6 +187,11 @@ func TestMistakes(t *testing.T) {
 		{"listeners --ca a.pem", `--admin: admin address "127.0.0.1:9900" is not https, so there are no certificates; use https://host:port`},
 		{"listeners --admin https://127.0.0.1:1 --ca /nowhere", "--admin: read the authorities of the admin listener: open /nowhere"},
 		{"http --listen :0 --server 127.0.0.1:1 --admin :9900", `--admin: ":9900" can be reached from elsewhere|use a loopback address`},
+		{"events web", `unexpected argument "web"|fulcrum events --help`},
+		{"events --limit 0", "--limit: 0 is not allowed; use 1 or more"},
+		{"events --limit -1", "--limit: -1 is not allowed; use 1 or more"},
+		{"explain a b", "expected one pool's name behind the flags, got 2 arguments"},
+		{"log-level debug info", "expected one level behind the flags, got 2 arguments"},
 		{"reload config.json", `unexpected argument "config.json"|fulcrum reload --help`},
 		{"reload --config x", "not defined: -config|the flags of fulcrum reload are --admin, --token-file, --ca, --cert, --key, --json, --dry-run, --help"},
 		{"reload --admin x", `--admin: admin address "x"`},

@@ -165,12 +165,8 @@ func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
 			fmt.Fprintf(table, "%s\t(no servers)\n", p.Name)
 		}
 		for _, s := range p.Servers {
-			active := strconv.FormatInt(s.Active, 10)
-			if s.MaxConnections > 0 {
-				active += "/" + strconv.Itoa(s.MaxConnections)
-			}
 			fmt.Fprintf(table, "%s\t%s%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n",
-				p.Name, s.Address, origin(s.Source), state(s), s.Weight, active, s.Total, s.Failures, seen(s), lastCheck(s.LastCheck, now))
+				p.Name, s.Address, origin(s.Source), state(s), s.Weight, outOf(s.Active, s.MaxConnections), s.Total, s.Failures, seen(s), lastCheck(s.LastCheck, now))
 		}
 	}
 	return table.Flush()

@@ -60,7 +60,7 @@ func (w *world) startBalancer(binary string, config object) *balancer {
 		}
 	}
 	path := w.configFile(config)
-	return w.balancerOf(w.start(w.command(binary, "run", "--config", path)), len(config["listeners"].([]object)))
+	return w.balancerOf(w.start(w.command(binary, "run", "--log-format", "text", "--config", path)), len(config["listeners"].([]object)))
 }
 
 func (w *world) configFile(config object) string {

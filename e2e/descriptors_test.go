@@ -15,7 +15,7 @@ func (w *world) startWithin(descriptors int, config object) *balancer {
 	w.Helper()
 	config["admin"] = object{"address": "127.0.0.1:0"}
 	config["shutdown_timeout"] = "2s"
-	cmd := w.command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" run --config "$1"`, descriptors), raceBinary, w.configFile(config))
+	cmd := w.command("sh", "-c", fmt.Sprintf(`ulimit -n %d && exec "$0" run --log-format text --config "$1"`, descriptors), raceBinary, w.configFile(config))
 	return w.balancerOf(w.start(cmd), len(config["listeners"].([]object)))
 }
 

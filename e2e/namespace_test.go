@@ -206,7 +206,7 @@ func (m *machine) startBalancer(binary string, config object) *balancer {
 	m.w.Helper()
 	config["admin"] = object{"address": "unix:" + filepath.Join(m.w.socketFolder(), "admin.sock")}
 	config["shutdown_timeout"] = "2s"
-	cmd := m.w.command(ipProgram(), "netns", "exec", m.name, binary, "run", "--config", m.w.configFile(config))
+	cmd := m.w.command(ipProgram(), "netns", "exec", m.name, binary, "run", "--log-format", "text", "--config", m.w.configFile(config))
 	b := m.w.balancerOf(m.w.start(cmd), len(config["listeners"].([]object)))
 	b.awaitReady()
 	return b

@@ -32,7 +32,7 @@ func httpOnly(servers ...string) object {
 func TestRedisBehindFlags(t *testing.T) {
 	w := newWorld(t, 20*time.Second)
 	r := w.redis("one")
-	b := w.balancerOf(w.start(w.command(raceBinary, "tcp",
+	b := w.balancerOf(w.start(w.command(raceBinary, "tcp", "--log-format", "text",
 		"--listen", "127.0.0.1:0", "--server", r.address, "--admin", "127.0.0.1:0")), 1)
 	db := b.listeners["tcp"]
 	for _, step := range []struct{ command, want string }{

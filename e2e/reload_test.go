@@ -293,7 +293,7 @@ func TestReloadsAtOnce(t *testing.T) {
 // TestSIGHUPWithoutAFile changes nothing, ends nothing and says so.
 func TestSIGHUPWithoutAFile(t *testing.T) {
 	w := newWorld(t, 30*time.Second)
-	b := w.balancerOf(w.start(w.command(raceBinary, "tcp", "--listen", "127.0.0.1:0", "--server", w.echoServer(), "--admin", "127.0.0.1:0")), 1)
+	b := w.balancerOf(w.start(w.command(raceBinary, "tcp", "--log-format", "text", "--listen", "127.0.0.1:0", "--server", w.echoServer(), "--admin", "127.0.0.1:0")), 1)
 	b.awaitReady()
 	conn := w.dial(b.listeners["tcp"])
 	wantEcho(w, conn, "before")

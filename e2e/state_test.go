@@ -29,7 +29,7 @@ func (w *world) stateful(more object, servers ...string) (config object, path st
 // again runs a config file.
 func (w *world) again(path string) *balancer {
 	w.Helper()
-	return w.balancerOf(w.start(w.command(raceBinary, "run", "--config", path)), 1)
+	return w.balancerOf(w.start(w.command(raceBinary, "run", "--log-format", "text", "--config", path)), 1)
 }
 
 // sources returns where each server of the pool comes from, but for those that

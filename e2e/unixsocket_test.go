@@ -168,7 +168,7 @@ func TestStaleUnixSockets(t *testing.T) {
 	config["admin"] = object{"address": "unix:" + admin}
 	all := []string{db, web, admin}
 	path := w.configFile(config)
-	first := w.start(w.command(raceBinary, "run", "--config", path))
+	first := w.start(w.command(raceBinary, "run", "--log-format", "text", "--config", path))
 	for _, socket := range all {
 		w.eventually("somebody listens on "+socket, func() bool { return accepted(socket) })
 	}
@@ -178,7 +178,7 @@ func TestStaleUnixSockets(t *testing.T) {
 			t.Fatalf("%s has gone with a SIGKILL: nothing is shown here", socket)
 		}
 	}
-	second := w.start(w.command(raceBinary, "run", "--config", path))
+	second := w.start(w.command(raceBinary, "run", "--log-format", "text", "--config", path))
 	for _, socket := range []string{db, web} {
 		w.eventually("curl is answered through "+socket, func() bool {
 			return w.run("curl", "-sS", "--fail", "--unix-socket", socket, "http://e2e/").stdout.String() == "one"
@@ -201,7 +201,7 @@ func TestAdminOnUnixSocket(t *testing.T) {
 	socket := filepath.Join(folder, "admin")
 	config := tcpOnly(one.address)
 	config["admin"] = object{"address": "unix:" + socket}
-	p := w.start(w.command(raceBinary, "run", "--config", w.configFile(config)))
+	p := w.start(w.command(raceBinary, "run", "--log-format", "text", "--config", w.configFile(config)))
 	fulcrum := func(command string, args ...string) *process {
 		return w.run(raceBinary, append(append(strings.Fields(command), "--admin", "unix:"+socket), args...)...)
 	}
