@@ -131,7 +131,7 @@ func TestFollow(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.happen("defghijklmno") // two more than are kept
-	l, _ = listener(t, f, at)
+	listener(t, f, at)
 	want("missed 2", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o")
 	f.happen("z")
 	if err := <-over; err != enough {
