@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -19,7 +20,7 @@ const (
 	maxLogged   = 1024 // bytes of a client's text, or of an answer to it, in the log
 )
 
-// handler answers the requests. It holds no state of its own.
+// handler answers the requests.
 type handler struct {
 	base       context.Context // ends when the listener is stopped
 	controller Controller
@@ -28,6 +29,7 @@ type handler struct {
 	log        *slog.Logger
 	lasting    *lasting
 	silence    time.Duration // on streams
+	leveling   sync.Mutex    // held while the level of the log is looked at and changed
 	routes     []route
 }
 

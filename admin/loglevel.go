@@ -7,9 +7,10 @@ import (
 	"strings"
 )
 
-// LogLevelAnswer is the body of GET and PUT /v1/log_level, and of a PUT's request.
+// LogLevelAnswer is the body of GET and PUT /v1/log_level.
 type LogLevelAnswer struct {
 	Level string `json:"level"` // debug, info, warn or error
+	DryAnswer
 }
 
 var logLevelFields = []string{"level"}
@@ -31,11 +32,12 @@ func (h *handler) logLevel(w http.ResponseWriter, _ *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return answer(w, http.StatusOK, LogLevelAnswer{levelName(level.Level())})
+	name := levelName(level.Level())
+	return answerTagged(w, ETagOf([]byte(name)), LogLevelAnswer{Level: name})
 }
 
 func (h *handler) setLogLevel(w http.ResponseWriter, r *http.Request) error {
-	next, err := readLogLevel(w, r)
+	next, condition, dryRun, err := readLogLevel(w, r)
 	if err != nil {
 		return err
 	}
@@ -43,37 +45,54 @@ func (h *handler) setLogLevel(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	// Said while the log still takes it, or takes it already.
-	level.Set(min(next, level.Level()))
-	h.changed(r, "log level changed", "level", levelName(next))
+	h.leveling.Lock()
+	defer h.leveling.Unlock()
+	was, name := level.Level(), levelName(next)
+	if err := condition.Holds(ETagOf([]byte(levelName(was)))); err != nil {
+		return err
+	}
+	if dryRun {
+		return answer(w, http.StatusOK, LogLevelAnswer{levelName(was), DryAnswer{levelChanges(was, next), true}})
+	}
+	level.Set(min(next, was)) // the log takes what follows, if it did or will
+	h.changed(r, "log level changed", "level", name)
 	level.Set(next)
-	return answer(w, http.StatusOK, LogLevelAnswer{levelName(next)})
+	return answerTagged(w, ETagOf([]byte(name)), LogLevelAnswer{Level: name})
+}
+
+func levelChanges(was, next slog.Level) []string {
+	if was == next {
+		return nil
+	}
+	return []string{fmt.Sprintf("log level from %s to %s", levelName(was), levelName(next))}
 }
 
 // readLogLevel reads the request of PUT /v1/log_level.
-func readLogLevel(w http.ResponseWriter, r *http.Request) (slog.Level, error) {
-	if _, err := parameters(r.URL.RawQuery, nil); err != nil {
-		return 0, err
-	}
-	body, err := readBody(w, r)
+func readLogLevel(w http.ResponseWriter, r *http.Request) (level slog.Level, c Condition, dryRun bool, err error) {
+	query, body, err := readChange(w, r, dryParams)
 	if err != nil {
-		return 0, err
+		return 0, c, false, err
+	}
+	if c, err = readCondition(r); err != nil {
+		return 0, c, false, err
 	}
 	if len(body) == 0 {
-		return 0, Invalid(`the body is empty; send a JSON object such as {"level": "debug"}`)
+		return 0, c, false, Invalid(`the body is empty; send a JSON object such as {"level": "debug"}`)
+	}
+	if err := wantJSON(r, Upload); err != nil {
+		return 0, c, false, err
 	}
 	said, err := decode(body, logLevelFields)
 	if err != nil {
-		return 0, err
+		return 0, c, false, err
 	}
 	if said.level == nil {
-		return 0, Invalid(`field "level" is missing; use debug, info, warn or error`)
+		return 0, c, false, Invalid(`field "level" is missing; use debug, info, warn or error`)
 	}
-	level, err := ParseLevel(*said.level)
-	if err != nil {
-		return 0, Invalid(`field "level": %v`, err)
+	if level, err = ParseLevel(*said.level); err != nil {
+		return 0, c, false, Invalid(`field "level": %v`, err)
 	}
-	return level, nil
+	return level, c, or(query.dryRun, false), nil
 }
 
 // level returns the level of the log, if it can be changed.

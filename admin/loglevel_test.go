@@ -43,12 +43,29 @@ func TestLogLevel(t *testing.T) {
 		response, text := w.do("PUT", "/v1/log_level", strings.NewReader(body))
 		wantRefused(t, response, text, 400, part)
 	}
+	w.want("PUT", "/v1/log_level?dry_run=true", `{"level":"warn"}`, 200, `{"level":"info","changes":["log level from info to warn"],"dry_run":true}`)
+	w.want("PUT", "/v1/log_level?dry_run=true", `{"level":"info"}`, 200, `{"level":"info","dry_run":true}`)
+	got, _ := w.do("GET", "/v1/log_level", nil)
+	tag := got.Header.Get("ETag")
+	put := func(level string, header ...string) *http.Response {
+		response, _ := w.do("PUT", "/v1/log_level", strings.NewReader(`{"level":"`+level+`"}`), header...)
+		return response
+	}
+	if first := put("info", "If-Match", tag); first.StatusCode != 200 || first.Header.Get("ETag") != tag {
+		t.Errorf("with its ETag: %d, %q", first.StatusCode, first.Header.Get("ETag"))
+	}
+	if other := put("warn", "If-Match", `"another"`); other.StatusCode != 412 {
+		t.Errorf("with another ETag: %d", other.StatusCode)
+	}
+	if other := put("warn", "Content-Type", "text/plain"); other.StatusCode != 415 {
+		t.Errorf("as plain text: %d", other.StatusCode)
+	}
 	response, text := w.do("POST", "/v1/log_level", nil)
 	wantRefused(t, response, text, 405, "use GET, HEAD, PUT")
 	if got := w.fake.level.Level(); got != slog.LevelInfo {
 		t.Errorf("the level is %v after refusals", got)
 	}
-	if lines := w.log.lines("log level changed"); len(lines) != 4 || !strings.Contains(lines[1], "level=error") {
+	if lines := w.log.lines("log level changed"); len(lines) != 5 || !strings.Contains(lines[1], "level=error") {
 		t.Errorf("logged %q", lines)
 	}
 }

@@ -186,6 +186,18 @@ func TestEventsOfTheOperator(t *testing.T) {
 	s.want("balancer_stopping: work in flight may go on for 1m", "listener_stopped", "listener_stopped")
 }
 
+func TestEventsOfADrain(t *testing.T) {
+	w := start(t, onePool, "", "1m")
+	s := w.follow()
+	w.drain(time.Hour)
+	s.want("balancer_draining: what is left after 1h0m0s is closed")
+	w.undrain()
+	w.undrain()
+	s.want("balancer_undrained")
+	w.stop(0)
+	s.want("balancer_stopping")
+}
+
 func TestEventsOfReloads(t *testing.T) {
 	a := echo(t, "a")
 	w := start(t, onePool, quoted(a), "1m")

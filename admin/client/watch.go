@@ -77,7 +77,7 @@ func (c *Client) LogLevel(ctx context.Context) (string, error) {
 
 // SetLogLevel changes it: debug, info, warn or error.
 func (c *Client) SetLogLevel(ctx context.Context, level string) error {
-	body, err := json.Marshal(admin.LogLevelAnswer{Level: level})
+	body, err := json.Marshal(map[string]string{"level": level})
 	if err != nil {
 		return fmt.Errorf("encode the request: %w", err)
 	}
