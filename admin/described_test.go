@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -72,6 +74,8 @@ func (r route) valids() []string {
 		return []string{`{"server":"a:1"}`, `{"server":"a:1","pool":"web","weight":256,"max_connections":0}`}
 	case r.path == "/delete_server":
 		return []string{`{"server":"a:1"}`, `{"server":"a:1","weight":2,"force":true}`}
+	case r.path == "/v1/log_level":
+		return []string{`{"level":"debug"}`}
 	case r.method == http.MethodPatch:
 		return []string{`{}`, `{"weight":2,"max_connections":3}`}
 	case r.method == http.MethodPut:
@@ -99,11 +103,12 @@ func TestAnswersAreDescribed(t *testing.T) {
 		}
 		w.want(403, r, path, "", "Origin", "http://evil.example")
 		if named {
-			w.want(404, r, strings.Replace(path, "web", "none", 1), r.valids()[0], asJSON...)
-			w.want(400, r, strings.Replace(path, "web", "%00", 1), r.valids()[0], asJSON...)
+			w.want(404, r, pathOf(firstName.ReplaceAllString(r.path, "${1}none")), r.valids()[0], asJSON...)
+			w.want(400, r, pathOf(firstName.ReplaceAllString(r.path, "${1}%00")), r.valids()[0], asJSON...)
 		}
 		if reads(r.method) {
 			w.want(200, r, path, "")
+			w.unread(r, path)
 			continue
 		}
 		locked.want(403, r, path, "", bearerOf(metricsSecret)...)
@@ -115,7 +120,7 @@ func TestAnswersAreDescribed(t *testing.T) {
 			}
 			w.want(200, r, path, body, asJSON...)
 		}
-		if r.path == "/upload_server" || r.method == http.MethodPut {
+		if w.describes(r, 201) {
 			w.fake.pool.Servers = nil
 			w.want(201, r, path, r.valids()[0], asJSON...)
 		}
@@ -134,12 +139,43 @@ func TestAnswersAreDescribed(t *testing.T) {
 	}
 }
 
+// firstName finds the first name that a route has, and what stands before it.
+var firstName = regexp.MustCompile(`^([^{]*)\{\w+\}`)
+
+// unread has a request that changes nothing refused for each reason that there is.
+func (w *witness) unread(r route, path string) {
+	w.Helper()
+	if w.describes(r, 503) && r.path != healthzPath {
+		for range maxLasting {
+			w.lasting.places <- struct{}{}
+		}
+		w.want(503, r, path, "", "Accept", eventStream)
+		for range maxLasting {
+			<-w.lasting.places
+		}
+	}
+	switch r.path {
+	case "/events", "/explain":
+		w.want(400, r, path+"?nothing=1", "")
+	case profilePath:
+		w.want(400, r, path+"?seconds=61", "")
+	case "/v1/log_level":
+		w.fake.level = nil
+		w.want(409, r, path, "")
+	}
+	if r.path == "/explain" {
+		w.want(404, r, path+"?pool=none", "")
+	}
+}
+
 // afresh puts the fake back to where each route begins.
 func (w *witness) afresh() {
 	w.fake.mu.Lock()
 	defer w.fake.mu.Unlock()
 	w.fake.pool.Servers = []Server{{Address: "a:1", Source: "config", Weight: 1, LastCheck: &Check{Passed: true, At: time.Unix(0, 0).UTC()}, TCP: &Traffic{Ends: map[string]int64{}}}}
 	w.fake.upload, w.fake.reload = nil, nil
+	w.fake.level = new(slog.LevelVar)
+	w.fake.explanation = Explanation{Listeners: []string{}, Servers: []ExplainedServer{}}
 }
 
 // refusals has a change refused for each reason that there is.
@@ -152,7 +188,11 @@ func (w *witness) refusals(r route, path string) {
 	if w.describes(r, 412) {
 		w.want(412, r, path, body, append(asJSON, "If-Match", `"stale"`)...)
 	}
-	if w.describes(r, 409) {
+	if r.path == "/v1/log_level" {
+		w.fake.level = nil
+		w.want(409, r, path, body, asJSON...)
+		w.afresh()
+	} else if w.describes(r, 409) {
 		for status, err := range map[int]error{409: Conflict("stopping"), 500: io.ErrUnexpectedEOF} {
 			w.fake.upload, w.fake.reload = func(context.Context) error { return err }, err
 			w.want(status, r, path, body, asJSON...)

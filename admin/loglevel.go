@@ -52,7 +52,7 @@ func (h *handler) setLogLevel(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if dryRun {
-		return answer(w, http.StatusOK, LogLevelAnswer{levelName(was), DryAnswer{levelChanges(was, next), true}})
+		return answerTagged(w, ETagOf([]byte(levelName(was))), LogLevelAnswer{levelName(was), DryAnswer{levelChanges(was, next), true}})
 	}
 	level.Set(min(next, was)) // the log takes what follows, if it did or will
 	h.changed(r, "log level changed", "level", name)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"fulcrum/events"
 )
 
 // description is openapi.json, as far as these tests read it.
@@ -158,7 +160,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 
 // pathOf returns a path that a route is for.
 func pathOf(route string) string {
-	return strings.NewReplacer("{pool}", "web", "{server}", "a:1", "{name}", "web").Replace(route)
+	return strings.NewReplacer("{pool}", "web", "{server}", "a:1", "{name}", "web", "{profile}", "heap").Replace(route)
 }
 
 // What is described of an answer is what its type says.
@@ -169,9 +171,11 @@ func TestDescribedTypes(t *testing.T) {
 		"ListenersAnswer": ListenersAnswer{}, "Listener": ListenerInfo{}, "Route": Route{}, "Redirect": Redirect{}, "Traffic": Traffic{},
 		"HTTPTraffic": HTTPTraffic{}, "Connections": Connections{}, "Durations": Durations{}, "ChangeAnswer": ChangeAnswer{},
 		"UploadAnswer": UploadAnswer{}, "DeleteAnswer": DeleteAnswer{}, "ReloadAnswer": ReloadAnswer{}, "Status": Status{},
-		"DrainAnswer": DrainAnswer{}, "UpgradeAnswer": UpgradeAnswer{}, "Remaining": Remaining{}, "HealthAnswer": HealthAnswer{}, "ErrorAnswer": ErrorAnswer{},
+		"DrainAnswer": DrainAnswer{}, "UpgradeAnswer": UpgradeAnswer{}, "Remaining": Remaining{}, "EventsAnswer": EventsAnswer{}, "Event": events.Event{},
+		"Explanation": Explanation{}, "ExplainedServer": ExplainedServer{}, "ExplainedQueue": ExplainedQueue{}, "ExplainedRetries": ExplainedRetries{},
+		"LogLevelAnswer": LogLevelAnswer{}, "HealthAnswer": HealthAnswer{}, "ErrorAnswer": ErrorAnswer{},
 	}
-	bodies := map[string][]string{"Settings": patchFields, "UploadRequest": uploadFields, "DeleteRequest": deleteFields}
+	bodies := map[string][]string{"Settings": patchFields, "UploadRequest": uploadFields, "DeleteRequest": deleteFields, "LogLevel": logLevelFields}
 	for name, s := range d.Components.Schemas {
 		switch fields := bodies[name]; {
 		case fields != nil:

@@ -88,7 +88,7 @@ func TestResourcesAreShown(t *testing.T) {
 		_, text := w.do("GET", same, nil)
 		w.want("GET", path, "", 200, strings.TrimSuffix(text, "\n"))
 	}
-	const server = `{"address":"unix:/a","source":"config","weight":1,"max_connections":0,"healthy":false,"draining":false,"deleting":false,"ready":false,"active":0,"total":0,"failures":0,"last_check":null}`
+	const server = `{"address":"unix:/a","source":"config","weight":1,"max_connections":0,"healthy":false,"draining":false,"deleting":false,"ready":false,"state":"","since":"0001-01-01T00:00:00Z","active":0,"total":0,"failures":0,"last_check":null}`
 	w.want("GET", "/v1/pools/web", "", 200, `{"name":"web","algorithm":"least_connections","queued":0,"servers":[`+server+`]}`)
 	w.want("GET", "/v1/pools/web/servers", "", 200, `{"servers":[`+server+`]}`)
 	w.want("GET", "/v1/pools/web/servers/unix:%2fa", "", 200, server)
