@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -31,11 +33,23 @@ func newLogger(c *cli.Context) (*slog.Logger, *slog.LevelVar, error) {
 	case format == "text", format == "auto" && isTerminal(c.App.ErrWriter):
 		handler = slog.NewTextHandler(c.App.ErrWriter, options)
 	case format == "json", format == "auto":
+		options.ReplaceAttr = inWords
 		handler = slog.NewJSONHandler(c.App.ErrWriter, options)
 	default:
 		return nil, nil, usagef("--log-format: %q is not known; use text, json or auto", format)
 	}
 	return slog.New(handler), level, nil
+}
+
+// inWords has JSON say what text does: a duration with its unit, a word for what is a
+// number to the program.
+func inWords(_ []string, a slog.Attr) slog.Attr {
+	switch v := a.Value.Any().(type) {
+	case error, encoding.TextMarshaler:
+	case fmt.Stringer:
+		a.Value = slog.StringValue(v.String())
+	}
+	return a
 }
 
 // isTerminal reports whether people read along: a terminal answers the question for

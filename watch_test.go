@@ -3,11 +3,14 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -177,8 +180,12 @@ func TestLogFormat(t *testing.T) {
 		log.Info("listening", "port", 80)
 		has(t, out.String(), want)
 	}
+	var out bytes.Buffer
+	log, _ := loggers(t, &out)
+	log.Info("all", "timeout", 30*time.Second, "error", errors.New("no"), "address", netip.MustParseAddr("::1"), "signal", syscall.SIGHUP)
+	has(t, out.String(), `"level":"INFO"`, `"timeout":"30s","error":"no","address":"::1","signal":"hangup"`)
 	there, here := terminal(t)
-	log, _ := loggers(t, here)
+	log, _ = loggers(t, here)
 	log.Info("listening", "port", 80)
 	read := make([]byte, 200)
 	n, err := there.Read(read)
