@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"time"
+
 	"fulcrum/handover"
 	"fulcrum/httpproxy"
 	"fulcrum/l4"
@@ -191,6 +193,7 @@ func known[S any](all map[string]*S) map[string]*S {
 func (s *Supervisor) sendCounts(link *handover.Link) {
 	now := s.current.Load().tally()
 	now.since(s.upgrade.told)
+	link.SetDeadline(time.Now().Add(moveTimeout))
 	if err := link.Tell(tellCounts, now); err != nil {
 		s.log.Warn("what was counted last is lost", "error", err)
 	}

@@ -119,6 +119,7 @@ func (r *running) listenerOf(name, address, protocol string) (*listener, error) 
 // nothing is left, that process is gone, or ctx ends. What cannot be moved stays.
 func (s *Supervisor) bequeath(ctx context.Context) {
 	link := s.upgrade.link
+	defer s.keep()
 	moved, refused := 0, 0
 	for ctx.Err() == nil {
 		open, batch := int64(0), 0
@@ -149,6 +150,15 @@ func (s *Supervisor) bequeath(ctx context.Context) {
 	s.log.Info("connections moved to the new process", "moved", moved, "refused", refused)
 }
 
+// keep has those served here again that were to move once they are idle.
+func (s *Supervisor) keep() {
+	for l := range s.upgrade.heirs {
+		if l.http != nil {
+			l.http.Keep()
+		}
+	}
+}
+
 // send tells the new process of connections and takes those back that it does not go on
 // with.
 func (s *Supervisor) send(link *handover.Link, l *listener, messages []*handover.Message) (taken int, err error) {
@@ -161,10 +171,11 @@ func (s *Supervisor) send(link *handover.Link, l *listener, messages []*handover
 		sent++
 	}
 	for i, m := range messages {
-		why := err
-		if i < sent {
-			why = expect(link, sayTaken, nil)
+		if i >= sent {
+			s.takeBack(m) // the new process has not got it as a whole
+			continue
 		}
+		why := expect(link, sayTaken, nil)
 		switch {
 		case why == nil:
 			m.Close()
