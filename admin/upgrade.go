@@ -27,6 +27,6 @@ func (h *handler) upgrade(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("upgrade: %w", err)
 	}
-	h.changed(r, "another process has taken over", "pid", pid)
+	h.changed(r, "balancer upgraded", "pid", pid)
 	return answer(w, http.StatusOK, UpgradeAnswer{pid})
 }

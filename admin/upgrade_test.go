@@ -28,7 +28,7 @@ func TestUpgrade(t *testing.T) {
 	}
 	w.fake.reload = Conflict("the new process did not take over")
 	w.want("POST", "/upgrade", "", 409, `{"error":"the new process did not take over"}`)
-	if got := w.log.lines("another process has taken over"); len(got) != 1 || !strings.Contains(got[0], "pid=4711") {
+	if got := w.log.lines("balancer upgraded"); len(got) != 1 || !strings.Contains(got[0], "pid=4711") {
 		t.Errorf("logged %q", got)
 	}
 }
