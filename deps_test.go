@@ -12,7 +12,7 @@ import (
 // explains it.
 var mayImport = map[string][]string{
 	"fulcrum":                 {"supervisor", "config", "handover", "systemd", "demo", "doctor", "admin", "admin/client", "events", "certtest"},
-	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "state", "events", "handover", "metrics", "certtest"},
+	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "series", "state", "events", "handover", "metrics", "certtest"},
 	"fulcrum/l4":              {"relay", "loop", "pool", "limit", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":       {"relay", "loop", "pool", "limit", "proxyproto", "stats", "accesslog", "httpproxy/route"},
 	"fulcrum/relay":           {"loop"},
@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"fulcrum/handover":        {},
 	"fulcrum/stats":           {},
 	"fulcrum/metrics":         {"stats"},
+	"fulcrum/series":          {"stats"},
 	"fulcrum/accesslog":       {},
 	"fulcrum/resolve":         {"pool", "watch"},
 	"fulcrum/watch":           {"pool"},

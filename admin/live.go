@@ -76,7 +76,7 @@ type LiveServer struct {
 // The states of a server. It is chosen only in the first.
 const (
 	StateReady     = "ready"
-	StateUnhealthy = "unhealthy"
+	StateUnhealthy = "not healthy"
 	StateUnchecked = "unchecked" // its first check is not over
 	StateDraining  = "draining"
 	StateDeleting  = "deleting" // drains, and is then gone

@@ -101,6 +101,17 @@ func (s *Summary) Add(h *Histogram) {
 	s.micros += h.micros.Load()
 }
 
+// AddSince adds what was observed between two readings of the same histograms. What
+// only the earlier one has, as when histograms were dropped in between, is left out.
+func (s *Summary) AddSince(earlier, later *Summary) {
+	for i := range later.counts {
+		n := max(later.counts[i]-earlier.counts[i], 0)
+		s.counts[i] += n
+		s.count += n
+	}
+	s.micros += max(later.micros-earlier.micros, 0)
+}
+
 // Count returns how many durations were observed.
 func (s *Summary) Count() int64 { return s.count }
 

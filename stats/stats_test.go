@@ -175,6 +175,30 @@ func TestSummedOverLoopsWhileTheyObserve(t *testing.T) {
 	want(t, "half", last.Below(512*time.Microsecond), loops*each/1000*513)
 }
 
+func TestWhatWasObservedBetweenTwoReadings(t *testing.T) {
+	var h, other Histogram
+	var before, after, between Summary
+	h.Observe(time.Hour)
+	before.Add(&h)
+	h.Observe(3 * time.Millisecond)
+	h.Observe(5 * time.Millisecond)
+	after.Add(&h)
+	between.AddSince(&before, &after)
+	want(t, "count", between.Count(), 2)
+	want(t, "sum", between.Sum(), 8*time.Millisecond)
+	want(t, "below 4 ms", between.Below(4096*time.Microsecond), 1)
+
+	between.AddSince(&Summary{}, &before)
+	want(t, "count of both times", between.Count(), 3)
+
+	other.Observe(time.Second)
+	var others, gone Summary
+	others.Add(&other)
+	gone.AddSince(&after, &others)
+	want(t, "count of what is only in the later", gone.Count(), 1)
+	want(t, "sum of what went down", gone.Sum(), 0)
+}
+
 func TestAHistogramIsSmallAndObserveAllocatesNothing(t *testing.T) {
 	if size := unsafe.Sizeof(Histogram{}); size > 1100 {
 		t.Errorf("a histogram takes %d bytes", size)
