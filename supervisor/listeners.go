@@ -105,3 +105,11 @@ func feeds(c *config.Listener, pool string) bool {
 	}
 	return false
 }
+
+// identity returns what stays of a listener through reloads.
+func (l *listener) identity() any {
+	if l.tcp != nil {
+		return l.tcp
+	}
+	return l.http
+}

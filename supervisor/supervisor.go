@@ -55,6 +55,8 @@ type Supervisor struct {
 	counted  reloadCounts
 	metrics  http.Handler
 
+	live *live // what happens, for those who watch
+
 	state       *state.File // written under changes; nil: what is uploaded and deleted is forgotten in the end
 	stateErrors atomic.Int64
 
@@ -104,6 +106,7 @@ func (s *Supervisor) begin(first *running) {
 	nothing := &running{}
 	s.counted.apply()
 	s.current.Store(first)
+	s.live = startLive(s)
 	first.commit(s, nothing)
 	first.tell(nothing)
 	s.heritage.warn(s.log)
@@ -162,6 +165,7 @@ func (s *Supervisor) Stop(ctx context.Context) {
 			link.Close()
 		}
 		last.close()
+		s.live.stop()
 		s.unlock()
 		s.log.Info("stopped")
 	})
