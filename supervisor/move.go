@@ -31,10 +31,16 @@ type arrival interface {
 	Abandon()
 }
 
+// movedFrom says which listener gave a connection. Its names in JSON are none of a
+// Connection's, which they would hide.
+type movedFrom struct {
+	Listener string `json:"listener"`
+	Bound    string `json:"bound"` // its address, as the config has it
+}
+
 // movedTCP is the body of tellTCP.
 type movedTCP struct {
-	Listener string `json:"listener"`
-	Address  string `json:"address"` // as the config has it
+	movedFrom
 	l4.Connection
 }
 
@@ -53,7 +59,7 @@ func (l *listener) give(most int) (all []*handover.Message) {
 		return l.giveHTTP(most)
 	}
 	for _, c := range l.tcp.Give(most) {
-		m := mustMessage(tellTCP, movedTCP{l.config.Name, l.config.Address, c})
+		m := mustMessage(tellTCP, movedTCP{movedFrom{l.config.Name, l.config.Address}, c})
 		for _, part := range c.Relay.Parts() {
 			m.Parts = append(m.Parts, *part)
 		}
@@ -80,7 +86,7 @@ func (r *running) takeTCP(m *handover.Message, stays bool) (arrival, error) {
 	if err := m.Decode(&body); err != nil {
 		return nil, err
 	}
-	l, err := r.listenerOf(body.Listener, body.Address, config.ProtocolTCP)
+	l, err := r.listenerOf(body.movedFrom, config.ProtocolTCP)
 	if err != nil {
 		return nil, err
 	}
@@ -106,13 +112,13 @@ func fill(parts []*[]byte, m *handover.Message) error {
 }
 
 // listenerOf returns the listener that another process had by that name and address.
-func (r *running) listenerOf(name, address, protocol string) (*listener, error) {
+func (r *running) listenerOf(from movedFrom, protocol string) (*listener, error) {
 	for _, l := range r.listeners {
-		if l.config.Name == name && l.config.Address == address && l.config.Protocol == protocol {
+		if l.config.Name == from.Listener && l.config.Address == from.Bound && l.config.Protocol == protocol {
 			return l, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no %s listener %q at %s", protocol, name, address)
+	return nil, fmt.Errorf("there is no %s listener %q at %s", protocol, from.Listener, from.Bound)
 }
 
 // bequeath moves what is open to the process that has taken this one's place, until
@@ -215,14 +221,13 @@ func (l *listener) open() int64 {
 
 // movedHTTP is the body of tellHTTP.
 type movedHTTP struct {
-	Listener string `json:"listener"`
-	Address  string `json:"address"` // as the config has it
+	movedFrom
 	httpproxy.Connection
 }
 
 func (l *listener) giveHTTP(most int) (all []*handover.Message) {
 	for _, c := range l.http.Give(most) {
-		m := mustMessage(tellHTTP, movedHTTP{l.config.Name, l.config.Address, c})
+		m := mustMessage(tellHTTP, movedHTTP{movedFrom{l.config.Name, l.config.Address}, c})
 		for _, part := range c.Parts() {
 			m.Parts = append(m.Parts, *part)
 		}
@@ -240,7 +245,7 @@ func (r *running) takeHTTP(m *handover.Message, stays bool) (arrival, error) {
 	if err := m.Decode(&body); err != nil {
 		return nil, err
 	}
-	l, err := r.listenerOf(body.Listener, body.Address, config.ProtocolHTTP)
+	l, err := r.listenerOf(body.movedFrom, config.ProtocolHTTP)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,151 @@
+package supervisor
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+
+	"fulcrum/handover"
+)
+
+// links returns the two ends of a link, of which another process would have the second.
+func links(t *testing.T) (own, others *handover.Link) {
+	t.Helper()
+	own, childs, err := handover.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer childs.Close()
+	fd, err := unix.Dup(int(childs.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("FULCRUM_HANDOVER", strconv.Itoa(fd))
+	if others, err = handover.Inherited(); err != nil {
+		t.Fatal(err)
+	}
+	return own, others
+}
+
+// succeeded has another balancer, with a config of its own, take the place of this one
+// as another process would, and stops this one in the background.
+func (w *world) succeeded(format string, args ...any) *world {
+	w.t.Helper()
+	own, others := links(w.t)
+	c := parse(w.t, format, args...)
+	next := &world{t: w.t, log: &record{}}
+	began := make(chan error, 1)
+	go func() {
+		var err error
+		next.Supervisor, err = StartWith(c, &Heritage{Link: others}, slog.New(slog.NewTextHandler(next.log, nil)))
+		began <- err
+	}()
+	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(w.current.Load().loops)) // each loop that is busy keeps a processor
+	w.t.Cleanup(func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - len(w.current.Load().loops)) })
+	heirs, err := w.settleWith(own)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.upgrade.announce = func(int) {}
+	w.replace(own, heirs, os.Getpid())
+	if err := <-began; err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { next.stop(0) })
+	return next
+}
+
+// leave stops a balancer that another has taken the place of, in the background.
+func (w *world) leave() (left <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.Stop(context.Background())
+	}()
+	w.t.Cleanup(func() { <-done })
+	return done
+}
+
+// keeper is a client of an http listener, that keeps its connection.
+type keeper struct {
+	net.Conn
+	t      *testing.T
+	answer *bufio.Reader
+}
+
+func dialWeb(t *testing.T, address string) *keeper {
+	t.Helper()
+	c := dial(t, address)
+	return &keeper{c.Conn, t, c.lines}
+}
+
+// ask returns the answer to a request.
+func (c *keeper) ask(path string) string {
+	c.t.Helper()
+	fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path)
+	return c.answered()
+}
+
+func (c *keeper) answered() string {
+	c.t.Helper()
+	r, err := http.ReadResponse(c.answer, nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	text, err := io.ReadAll(r.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// Who a client is moves along with it: by its connection's address, or by the PROXY
+// header that it began with.
+func TestWhoAClientIsMovesAlong(t *testing.T) {
+	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, r.Header.Get("X-Forwarded-For"))
+	}))
+	t.Cleanup(origin.Close)
+	log := filepath.Join(t.TempDir(), "access.log")
+	text := fmt.Sprintf(`{"listeners": [
+		{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "web"},
+		{"name": "told", "protocol": "http", "address": "127.0.0.1:0", "pool": "web", "accept_proxy": {"from": ["127.0.0.0/8"]}},
+		{"name": "echo", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "echo", "access_log": %q, "accept_proxy": {"from": ["127.0.0.0/8"]}}],
+		"pools": [{"name": "web", "servers": [%q]}, {"name": "echo", "servers": [%q]}]}`,
+		log, origin.Listener.Addr(), echo(t, "a"))
+	w := start(t, "%s", text)
+	const header = "PROXY TCP4 192.0.2.7 192.0.2.8 77 88\r\n"
+	direct, told, relayed := dialWeb(t, w.address("web")), dialWeb(t, w.address("told")), dial(t, w.address("echo"))
+	io.WriteString(told, header)
+	io.WriteString(relayed, header)
+	relayed.say("hello")
+	for range 2 {
+		if got := direct.ask("/"); got != "127.0.0.1" {
+			t.Fatalf("forwarded for %q", got)
+		}
+		if got := told.ask("/"); got != "192.0.2.7" {
+			t.Fatalf("forwarded for %q", got)
+		}
+		next := w.succeeded("%s", text)
+		<-w.leave()
+		w = next
+	}
+	relayed.Close()
+	eventually(t, "the record is written", func() bool {
+		line, _ := os.ReadFile(log)
+		return strings.Contains(string(line), `"client":"192.0.2.7:77"`)
+	})
+}
