@@ -124,7 +124,7 @@ func (c *tally) since(before *tally) {
 
 func (c *tally) of(name, address string) *listenerTally {
 	for i := range c.Listeners {
-		if l := &c.Listeners[i]; l.Name == name && l.Address == address {
+		if l := &c.Listeners[i]; sameListener(l.Name, l.Address, name, address) {
 			return l
 		}
 	}

@@ -64,16 +64,21 @@ func (r *running) prepareListener(c *config.Listener, was *running) (l *listener
 	return l, nil
 }
 
-// listenerAt returns the listener at the address that a config names. Where the
-// system picks the port, that is the one of the same name.
+// listenerAt returns the listener at the address that a config names.
 func (r *running) listenerAt(c *config.Listener) *listener {
 	for _, l := range r.listeners {
-		picked := strings.HasSuffix(c.Address, ":0")
-		if l.config.Address == c.Address && (!picked || l.config.Name == c.Name) {
+		if sameListener(l.config.Name, l.config.Address, c.Name, c.Address) {
 			return l
 		}
 	}
 	return nil
+}
+
+// sameListener reports whether two are the same, by their names and addresses in
+// configs: those at one address are. Where the system picks the port, those of one name.
+func sameListener(name, address, otherName, otherAddress string) bool {
+	picked := strings.HasSuffix(address, ":0")
+	return address == otherAddress && (!picked || name == otherName)
 }
 
 // upstreams returns what makes an upstream of a pool by its name, once for each

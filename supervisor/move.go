@@ -111,10 +111,10 @@ func fill(parts []*[]byte, m *handover.Message) error {
 	return nil
 }
 
-// listenerOf returns the listener that another process had by that name and address.
+// listenerOf returns the listener that goes on with what another process had.
 func (r *running) listenerOf(from movedFrom, protocol string) (*listener, error) {
 	for _, l := range r.listeners {
-		if l.config.Name == from.Listener && l.config.Address == from.Bound && l.config.Protocol == protocol {
+		if sameListener(l.config.Name, l.config.Address, from.Listener, from.Bound) && l.config.Protocol == protocol {
 			return l, nil
 		}
 	}

@@ -149,3 +149,24 @@ func TestWhoAClientIsMovesAlong(t *testing.T) {
 		return strings.Contains(string(line), `"client":"192.0.2.7:77"`)
 	})
 }
+
+// A listener is known by its address: under another name it goes on with what it has
+// open and has counted.
+func TestAListenerThatIsRenamedKeepsItsConnections(t *testing.T) {
+	free := listen(t)
+	address := free.Addr().String()
+	free.Close()
+	const text = `{"listeners": [{"name": %q, "protocol": "tcp", "address": %q, "pool": "all"}], "pools": [{"name": "all", "servers": [%q]}]}`
+	server := echo(t, "a")
+	w := start(t, text, "before", address, server)
+	c := dial(t, address)
+	c.say("one")
+	next := w.succeeded(text, "after", address, server)
+	left := w.leave()
+	eventually(t, "the connection moves", func() bool { return next.server(server).Active == 1 })
+	<-left
+	c.say("two")
+	if got := next.Listeners()[0].TCP.Accepted; got != 1 {
+		t.Errorf("%d were accepted", got)
+	}
+}
