@@ -39,6 +39,7 @@ type upgrade struct {
 	link     *handover.Link     // to that process; written before replaced is closed
 	heirs    map[*listener]bool // the listeners that it goes on with, likewise
 	told     *tally             // what it knows was counted here, likewise
+	unlocked bool               // the state file is left to it; guarded by Supervisor.reloads
 }
 
 // UpgradeBy says how the process is started that is to take the place of this one, and
@@ -129,6 +130,7 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 		_ = command.Process.Kill()
 		<-ended
 	}
+	s.relock()
 	switch _, given := errors.AsType[reason](err); {
 	case given:
 	case ctx.Err() != nil:
@@ -163,16 +165,23 @@ func (s *Supervisor) settleWith(link *handover.Link) (heirs map[*listener]bool, 
 		}
 	}
 	s.unlock()
+	s.upgrade.unlocked = true
 	s.upgrade.told = now.tally()
 	if err = link.Tell(tellCommit, will{now.health(), s.upgrade.told}); err == nil {
 		err = expect(link, sayRunning, nil)
 	}
-	if err != nil && s.state != nil {
-		if lockErr := s.lockState(s.state); lockErr != nil {
-			s.log.Error("uploads and deletions are refused from now on", "error", lockErr)
-		}
-	}
 	return heirs, err
+}
+
+// relock takes the state file back from a new process that has ended.
+func (s *Supervisor) relock() {
+	if s.state == nil || !s.upgrade.unlocked {
+		return
+	}
+	s.upgrade.unlocked = false
+	if err := s.lockState(s.state); err != nil {
+		s.log.Error("uploads and deletions are refused from now on", "error", err)
+	}
 }
 
 // expect waits for a message of that kind, and reads it into body unless that is nil.

@@ -4,17 +4,21 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"fulcrum/config"
+	"fulcrum/state"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -168,5 +172,68 @@ func TestAListenerThatIsRenamedKeepsItsConnections(t *testing.T) {
 	c.say("two")
 	if got := next.Listeners()[0].TCP.Accepted; got != 1 {
 		t.Errorf("%d were accepted", got)
+	}
+}
+
+// heirState names the state file to the process that TestAnHeirThatHangs is.
+const heirState = "FULCRUM_TEST_HEIR_STATE"
+
+// Of another process, that locks the state file and says no more.
+func TestAnHeirThatHangs(t *testing.T) {
+	path, link := os.Getenv(heirState), (*handover.Link)(nil)
+	if path == "" {
+		t.Skip("for the tests that start it")
+	}
+	link, err := handover.Inherited()
+	if err != nil || link == nil {
+		t.Fatalf("no link, error %v", err)
+	}
+	h := Heritage{Link: link}
+	if err := h.receiveSockets(); err != nil {
+		t.Fatal(err)
+	}
+	link.Tell(sayPrepared, []socketName{})
+	if err := expect(link, tellCommit, nil); err != nil {
+		t.Fatal(err)
+	}
+	f, err := state.Open(path, config.ParseServer)
+	if err == nil {
+		err = f.Lock()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	os.WriteFile(path+".taken", nil, 0o600)
+	link.Receive() // until the other end is closed
+	time.Sleep(patience)
+}
+
+// A new process that fails late has the state file locked until it is gone. After that
+// the old one records changes as before.
+func TestTheStateFileComesBackAfterAnUpgradeThatFails(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.json")
+	w := start(t, `{"listeners": [{"name": "echo", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all"}],
+		"pools": [{"name": "all", "servers": []}], "state": %q}`, path)
+	w.UpgradeBy(func() (*exec.Cmd, error) {
+		command := exec.Command(os.Args[0], "-test.run=^TestAnHeirThatHangs$")
+		command.Env = append(os.Environ(), heirState+"="+path)
+		command.Stderr = os.Stderr
+		return command, nil
+	}, nil)
+	ctx, giveUp := context.WithCancel(context.Background())
+	defer giveUp()
+	failed := make(chan error, 1)
+	go func() {
+		_, err := w.Upgrade(ctx)
+		failed <- err
+	}()
+	eventually(t, "the new process has the state file", func() bool {
+		_, err := os.Stat(path + ".taken")
+		return err == nil
+	})
+	giveUp()
+	wantErr(t, <-failed, "this one goes on")
+	if _, err := w.upload("all", echo(t, "a")); err != nil {
+		t.Errorf("nothing can be uploaded any more: %v", err)
 	}
 }
