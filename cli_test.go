@@ -215,15 +215,15 @@ func TestTable(t *testing.T) {
 	var out bytes.Buffer
 	err := printServers(&out, []admin.Pool{
 		{Name: "web", Servers: []admin.Server{
-			{Address: "10.0.0.1:80", Weight: 1, Healthy: true, Ready: true, Active: 3, Total: 12345, Failures: 2,
+			{Address: "10.0.0.1:80", State: "ready", Since: now.Add(-100 * time.Hour), Weight: 1, Healthy: true, Ready: true, Active: 3, Total: 12345, Failures: 2,
 				LastCheck: &admin.Check{Passed: true, Reason: "status 200", At: now.Add(-1400 * time.Millisecond), TookMS: 0.42},
 				TCP:       &admin.Traffic{ToUpstream: 999, ToClient: 12_345_678}},
-			{Address: "app-2.example:8080", Weight: 256, MaxConnections: 500, Active: 500, Total: 7,
+			{Address: "app-2.example:8080", State: "not healthy", Since: now.Add(-95 * time.Second), Weight: 256, MaxConnections: 500, Active: 500, Total: 7,
 				LastCheck: &admin.Check{Reason: "connection refused", At: now.Add(-90 * time.Second), TookMS: 12}},
-			{Address: "[2001:db8::1]:80", Weight: 2, Draining: true, Healthy: true, Active: 1,
+			{Address: "[2001:db8::1]:80", State: "draining", Since: now.Add(-3*time.Hour - time.Minute), Weight: 2, Draining: true, Healthy: true, Active: 1,
 				LastCheck: &admin.Check{Passed: true, Reason: "connected", At: now, TookMS: 1},
 				HTTP:      &admin.HTTPTraffic{}},
-			{Address: "10.0.0.4:80", Weight: 1,
+			{Address: "10.0.0.4:80", State: "unchecked", Since: now.Add(-42 * time.Millisecond), Weight: 1,
 				TCP: &admin.Traffic{ToUpstream: 500, ToClient: 1000, FirstByte: admin.Durations{Count: 1, P50MS: 7, P99MS: 7}},
 				HTTP: &admin.HTTPTraffic{Received: 1000, Sent: 1000, Statuses: map[string]int64{"5xx": 42},
 					FirstByte: admin.Durations{Count: 9, P50MS: 3, P99MS: 500}}},
@@ -234,11 +234,11 @@ func TestTable(t *testing.T) {
 		t.Fatal(err)
 	}
 	const want = `
-POOL   SERVER              STATE        WEIGHT  ACTIVE   TOTAL  FAILURES  5XX  TO UPSTREAM  TO CLIENT  FIRST BYTE     LAST CHECK
-web    10.0.0.1:80         ready        1       3        12345  2         -    999 B        12 MB      -              status 200 (0.4 ms, 1s ago)
-web    app-2.example:8080  not healthy  256     500/500  7      0         -    -            -          -              connection refused (12.0 ms, 1m30s ago)
-web    [2001:db8::1]:80    draining     2       1        0      0         0    0 B          0 B        -              connected (1.0 ms, 0s ago)
-web    10.0.0.4:80         unchecked    1       0        0      0         42   1.5 KB       2.0 KB     3.0 ms/500 ms  none yet
+POOL   SERVER              STATE              WEIGHT  ACTIVE   TOTAL  FAILURES  5XX  TO UPSTREAM  TO CLIENT  FIRST BYTE     LAST CHECK
+web    10.0.0.1:80         ready 4 days       1       3        12345  2         -    999 B        12 MB      -              status 200 (0.4 ms, 1s ago)
+web    app-2.example:8080  not healthy 1m35s  256     500/500  7      0         -    -            -          -              connection refused (12.0 ms, 1m30s ago)
+web    [2001:db8::1]:80    draining 3h1m0s    2       1        0      0         0    0 B          0 B        -              connected (1.0 ms, 0s ago)
+web    10.0.0.4:80         unchecked 42ms     1       0        0      0         42   1.5 KB       2.0 KB     3.0 ms/500 ms  none yet
 spare  (no servers)
 `
 	if got := "\n" + out.String(); got != want {

@@ -166,7 +166,7 @@ func printServers(w io.Writer, pools []admin.Pool, now time.Time) error {
 		}
 		for _, s := range p.Servers {
 			fmt.Fprintf(table, "%s\t%s%s\t%s\t%d\t%s\t%d\t%d\t%s\t%s\n",
-				p.Name, s.Address, origin(s.Source), state(s), s.Weight, outOf(s.Active, s.MaxConnections), s.Total, s.Failures, seen(s), lastCheck(s.LastCheck, now))
+				p.Name, s.Address, origin(s.Source), standing(s, now), s.Weight, outOf(s.Active, s.MaxConnections), s.Total, s.Failures, seen(s), lastCheck(s.LastCheck, now))
 		}
 	}
 	return table.Flush()
@@ -197,20 +197,9 @@ func seen(s admin.Server) string {
 	return strings.Join([]string{failed, size(toUpstream), size(toClient), spread(firstByte)}, "\t")
 }
 
-// state says in a word why a server is ready, or why not.
-func state(s admin.Server) string {
-	switch {
-	case s.Deleting:
-		return "deleting"
-	case s.Draining:
-		return "draining"
-	case s.Ready:
-		return "ready"
-	case s.LastCheck == nil:
-		return "unchecked"
-	default:
-		return "not healthy"
-	}
+// standing says why a server is ready or is not, and for how long.
+func standing(s admin.Server, now time.Time) string {
+	return s.State + " " + lasted(now.Sub(s.Since))
 }
 
 func lastCheck(c *admin.Check, now time.Time) string {

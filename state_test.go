@@ -11,13 +11,14 @@ import (
 
 // Where servers come from is told once some were uploaded.
 func TestTableTellsSources(t *testing.T) {
-	servers := []admin.Server{{Address: "10.0.0.1:80", Source: "config"}, {Address: "10.0.0.2:80", Source: "uploaded"}}
+	now := time.Now()
+	servers := []admin.Server{{Address: "10.0.0.1:80", Source: "config", State: "unchecked", Since: now}, {Address: "10.0.0.2:80", Source: "uploaded", State: "unchecked", Since: now}}
 	for shown, want := range map[int]string{
-		1: "POOL SERVER STATE WEIGHT|web 10.0.0.1:80 unchecked 0|",
+		1: "POOL SERVER STATE WEIGHT|web 10.0.0.1:80 unchecked 0s|",
 		2: "POOL SERVER SOURCE STATE|web 10.0.0.1:80 config unchecked|web 10.0.0.2:80 uploaded unchecked|",
 	} {
 		var out bytes.Buffer
-		if err := printServers(&out, []admin.Pool{{Name: "web", Servers: servers[:shown]}}, time.Now()); err != nil {
+		if err := printServers(&out, []admin.Pool{{Name: "web", Servers: servers[:shown]}}, now); err != nil {
 			t.Fatal(err)
 		}
 		got := ""
