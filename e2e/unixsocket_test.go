@@ -215,7 +215,7 @@ func TestAdminOnUnixSocket(t *testing.T) {
 	}
 	w.eventually("the server that was uploaded is alone and ready", func() bool {
 		out := fulcrum("servers list").stdout.String()
-		return strings.Contains(out, two.address) && strings.Contains(out, "  ready  ") && !strings.Contains(out, one.address)
+		return strings.Contains(out, two.address) && strings.Contains(out, "  ready ") && !strings.Contains(out, one.address)
 	})
 	var listeners []struct{ Name, Protocol, IO string }
 	listing := fulcrum("listeners", "--json").stdout.String()
