@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"sync/atomic"
 	"time"
 
 	"fulcrum/admin"
@@ -32,21 +33,25 @@ var errUpgrading = admin.Conflict("another process is taking over; try again in 
 
 // upgrade is the part of a Supervisor that has to do with the process after it.
 type upgrade struct {
-	command  func() (*exec.Cmd, error) // nil: there can be none
+	by       atomic.Pointer[successor] // nil: there can be none
+	replaced chan struct{}             // closed when another process serves new clients
+	under    bool                      // nothing may be recorded any more; guarded by Supervisor.changes
+	link     *handover.Link            // to that process; written before replaced is closed
+	heirs    map[*listener]bool        // the listeners that it goes on with, likewise
+	told     *tally                    // what it knows was counted here, likewise
+	unlocked bool                      // the state file is left to it; guarded by Supervisor.reloads
+}
+
+// A successor is how the process after this one comes about.
+type successor struct {
+	command  func() (*exec.Cmd, error)
 	announce func(pid int)
-	replaced chan struct{}      // closed when another process serves new clients
-	under    bool               // nothing may be recorded any more; guarded by Supervisor.changes
-	link     *handover.Link     // to that process; written before replaced is closed
-	heirs    map[*listener]bool // the listeners that it goes on with, likewise
-	told     *tally             // what it knows was counted here, likewise
-	unlocked bool               // the state file is left to it; guarded by Supervisor.reloads
 }
 
 // UpgradeBy says how the process is started that is to take the place of this one, and
-// what is to be done when it has, before it is told so. It is called before Upgrade can
-// be.
+// what is to be done when it has, before it is told so.
 func (s *Supervisor) UpgradeBy(command func() (*exec.Cmd, error), announce func(pid int)) {
-	s.upgrade.command, s.upgrade.announce = command, announce
+	s.upgrade.by.Store(&successor{command, announce})
 }
 
 // Replaced is closed when another process has taken this one's place: Stop is to be
@@ -58,7 +63,7 @@ func (s *Supervisor) Replaced() <-chan struct{} { return s.upgrade.replaced }
 // in Stop, as far as it can. After an error, which says why the new process did not
 // come about, this one goes on as if nothing had been.
 func (s *Supervisor) Upgrade(ctx context.Context) (pid int, err error) {
-	if s.upgrade.command == nil {
+	if s.upgrade.by.Load() == nil {
 		return 0, admin.Conflict("this balancer cannot start another process in its place")
 	}
 	if os.Getpid() == 1 {
@@ -102,7 +107,7 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 	if err != nil {
 		return 0, err
 	}
-	command, err := s.upgrade.command()
+	command, err := s.upgrade.by.Load().command()
 	if err == nil {
 		err = handover.Start(command, childs)
 	}
@@ -124,9 +129,11 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 		return command.Process.Pid, nil
 	}
 	link.Close()
+	byItself := true
 	select {
 	case <-ended:
 	case <-time.After(endsBy):
+		byItself = false
 		_ = command.Process.Kill()
 		<-ended
 	}
@@ -135,7 +142,7 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 	case given:
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case command.ProcessState.Exited():
+	case byItself:
 		err = fmt.Errorf("%s ended with %v", command.Path, command.ProcessState)
 	}
 	s.log.Error("no other process has taken over", "pid", command.Process.Pid, "error", err)
@@ -263,7 +270,7 @@ func (s *Supervisor) replace(link *handover.Link, heirs map[*listener]bool, pid 
 		}
 		now.admin.Leave()
 	}
-	s.upgrade.announce(pid)
+	s.upgrade.by.Load().announce(pid)
 	if err := link.Tell(tellYours, nil); err != nil {
 		s.log.Warn("the new process cannot be told that it is alone now", "error", err)
 	}

@@ -63,7 +63,7 @@ func (w *world) succeeded(format string, args ...any) *world {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.upgrade.announce = func(int) {}
+	w.UpgradeBy(nil, func(int) {})
 	w.replace(own, heirs, os.Getpid())
 	if err := <-began; err != nil {
 		w.t.Fatal(err)
