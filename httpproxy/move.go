@@ -152,7 +152,7 @@ func (c *client) movable() bool {
 	case reading:
 		return !c.held && c.conn.Unsent() == 0 && !c.conn.Broken()
 	case tunneling:
-		return !c.tunnel.leaving
+		return !c.tunnel.leaving && !c.tunnel.pair.Failing()
 	}
 	return false
 }
@@ -198,7 +198,8 @@ func (w *worker) keepAll() {
 }
 
 // take returns those of the clients that were to leave which have come to rest. When it
-// is late the others go on, else left says how many there are.
+// is late the others go on, as those do that cannot leave any more; else left says how
+// many there are.
 func (w *worker) take(late bool) (taken []Connection, left int) {
 	for c := w.clients; c != nil; {
 		next := c.next
@@ -208,7 +209,7 @@ func (w *worker) take(late bool) (taken []Connection, left int) {
 			if moved, err := c.leave(); err == nil {
 				taken = append(taken, moved)
 			}
-		case late:
+		case late, !c.movable(), c.failing():
 			c.goOn()
 		default:
 			left++
@@ -216,6 +217,13 @@ func (w *worker) take(late bool) (taken []Connection, left int) {
 		c = next
 	}
 	return taken, left
+}
+
+func (c *client) failing() bool {
+	if c.tunnel != nil {
+		return c.tunnel.pair.Failing()
+	}
+	return c.conn.(*loop.Conn).Failing()
 }
 
 func (c *client) resting() bool {

@@ -83,7 +83,7 @@ func (w *worker) give(most int) (given []Connection) {
 
 func (w *worker) freeze(most int) {
 	w.each(func(s *session) {
-		if s.stage == relaying && !s.stays && most > 0 {
+		if most > 0 && s.stage == relaying && !s.stays && !s.pair.Failing() {
 			most--
 			s.leaving = true
 			s.pair.Freeze()
@@ -92,7 +92,7 @@ func (w *worker) freeze(most int) {
 }
 
 // take returns those of the frozen sessions that have come to rest. When it is late
-// the others go on, else left says how many there are.
+// the others go on, as those do that fail; else left says how many there are.
 func (w *worker) take(late bool) (taken []Connection, left int) {
 	w.each(func(s *session) {
 		switch {
@@ -101,7 +101,7 @@ func (w *worker) take(late bool) (taken []Connection, left int) {
 			if c, err := s.leave(); err == nil {
 				taken = append(taken, c)
 			}
-		case late:
+		case late, s.pair.Failing():
 			s.leaving = false
 			s.pair.Thaw()
 		default:

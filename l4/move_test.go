@@ -9,6 +9,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,5 +273,61 @@ func TestBorrowedSocketsAreLeftToTheirOwner(t *testing.T) {
 	}
 	if _, err := New(Options{Loops: w.loops, Sockets: []int{int(^uint(0) >> 1)}}); err == nil {
 		t.Error("no socket at all is taken")
+	}
+}
+
+// A connection that has broken, and cannot be told so before its other side has taken
+// what it was sent, keeps none of the others waiting.
+func TestABrokenConnectionKeepsNobodyFromMoving(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	var n atomic.Int32
+	speak, over := make(chan struct{}), make(chan struct{})
+	w.serve(pool.ServerSpec{}, func(c *net.TCPConn) {
+		if n.Add(1) > 1 {
+			echo(c)
+			return
+		}
+		<-speak
+		c.Write([]byte("nobody is there"))
+		<-over
+	})
+	defer close(over)
+	w.start()
+	stuck := w.dial()
+	for block := make([]byte, 1<<20); ; {
+		stuck.SetWriteDeadline(time.Now().Add(200 * time.Millisecond))
+		if _, err := stuck.Write(block); err != nil {
+			break
+		}
+	}
+	others := []*client{w.dial(), w.dial(), w.dial()}
+	for _, c := range others {
+		c.wantEcho()
+	}
+	stuck.SetLinger(0)
+	stuck.Close()
+	close(speak)
+	eventually(t, "the connection has broken", func() bool {
+		broken := false
+		for _, worker := range w.workers {
+			worker.loop.Call(func() {
+				worker.each(func(s *session) {
+					broken = broken || s.pair.Client.Broken()
+				})
+			})
+		}
+		return broken
+	})
+	next := w.heir()
+	w.Leave()
+	begin := time.Now()
+	if n := w.bequeath(next); n != len(others) {
+		t.Errorf("%d moved, want %d", n, len(others))
+	}
+	if took := time.Since(begin); took > time.Second {
+		t.Errorf("it took %v", took)
+	}
+	for _, c := range others {
+		c.wantEcho()
 	}
 }

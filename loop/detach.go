@@ -50,9 +50,13 @@ func (c *Conn) Thaw() {
 // Frozen reports whether the connection can be detached. Until then there is still
 // something in the kernel's hands, or the connection is to be told that it failed.
 func (c *Conn) Frozen() bool {
-	return c.frozen && c.fd >= 0 && !c.connecting && !c.receiving && c.receiveError == 0 &&
-		c.failure == 0 && (c.outgoing == nil || c.flight == nil)
+	return c.frozen && c.fd >= 0 && !c.connecting && !c.receiving && !c.Failing() &&
+		(c.outgoing == nil || c.flight == nil)
 }
+
+// Failing reports whether Failed is to come, once what came in before has been told of.
+// Such a connection is not Frozen before.
+func (c *Conn) Failing() bool { return c.receiveError != 0 || c.failure != 0 }
 
 // Detach takes a frozen connection off the loop without closing it. The descriptor
 // is the caller's from then on. received is what had come in that the handler was not

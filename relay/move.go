@@ -39,6 +39,9 @@ func (p *Pair) Freeze() {
 // Frozen reports whether nothing is moved any more.
 func (p *Pair) Frozen() bool { return p.Client.Frozen() && p.Upstream.Frozen() }
 
+// Failing reports whether the pair is to end soon, and is not Frozen before.
+func (p *Pair) Failing() bool { return p.Client.Failing() || p.Upstream.Failing() }
+
 // Thaw has a frozen pair go on.
 func (p *Pair) Thaw() {
 	p.Client.Thaw()
