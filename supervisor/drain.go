@@ -42,7 +42,10 @@ func (s *Supervisor) Drain(ctx context.Context, r admin.DrainRequest) (admin.Dra
 func (s *Supervisor) beginDrain(r admin.DrainRequest) (*drain, error) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	if s.stopping.Load() {
+	switch {
+	case s.upgrade.under:
+		return nil, errUpgrading
+	case s.stopping.Load():
 		return nil, errStopping
 	}
 	now := s.current.Load()

@@ -79,25 +79,35 @@ func (s *Supervisor) Upgrade(ctx context.Context) (pid int, err error) {
 	case <-ctx.Done():
 		return 0, givenUp(ctx)
 	}
-	switch {
-	case s.stopping.Load():
-		return 0, errStopping
-	case s.draining.Load() != nil:
-		return 0, admin.Conflict("the balancer drains, which a new process would not; undrain it first")
+	if err := s.suspendChanges(); err != nil {
+		return 0, err
 	}
-	s.suspendChanges(true)
 	pid, err = s.startHeir(ctx)
 	if err != nil {
-		s.suspendChanges(false)
+		s.resumeChanges()
 		return 0, admin.Conflict("the new process did not take over, and this one goes on: %v", err)
 	}
 	return pid, nil
 }
 
-// suspendChanges refuses changes to the servers from then on, or allows them again.
-func (s *Supervisor) suspendChanges(under bool) {
+// suspendChanges refuses changes to the servers, and drains, from then on.
+func (s *Supervisor) suspendChanges() error {
 	s.changes.Lock()
-	s.upgrade.under = under
+	defer s.changes.Unlock()
+	switch {
+	case s.stopping.Load():
+		return errStopping
+	case s.draining.Load() != nil:
+		return admin.Conflict("the balancer drains, which a new process would not; undrain it first")
+	}
+	s.upgrade.under = true
+	return nil
+}
+
+// resumeChanges allows them again.
+func (s *Supervisor) resumeChanges() {
+	s.changes.Lock()
+	s.upgrade.under = false
 	s.changes.Unlock()
 }
 
