@@ -124,8 +124,8 @@ func (r *running) listenerOf(from movedFrom, protocol string) (*listener, error)
 // bequeath moves what is open to the process that has taken this one's place, until
 // nothing is left, that process is gone, or ctx ends. What cannot be moved stays.
 func (s *Supervisor) bequeath(ctx context.Context) {
+	defer s.keepClients()
 	link := s.upgrade.link
-	defer s.keep()
 	moved, refused := 0, 0
 	for ctx.Err() == nil {
 		open, batch := int64(0), 0
@@ -156,8 +156,8 @@ func (s *Supervisor) bequeath(ctx context.Context) {
 	s.log.Info("connections moved to the new process", "moved", moved, "refused", refused)
 }
 
-// keep has those served here again that were to move once they are idle.
-func (s *Supervisor) keep() {
+// keepClients has those that have not moved served here.
+func (s *Supervisor) keepClients() {
 	for l := range s.upgrade.heirs {
 		if l.http != nil {
 			l.http.Keep()

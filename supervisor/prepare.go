@@ -133,12 +133,22 @@ func (r *running) abandon(was *running) {
 	r.closeBut(was)
 }
 
-// retireListeners has every listener finish its work, until ctx ends.
-func (r *running) retireListeners(ctx context.Context) {
+// retireListeners has every listener finish its work, until ctx ends. Those that have
+// heirs do so once what they have open was moved there, the others at once.
+func (r *running) retireListeners(ctx context.Context, heirs map[*listener]bool, move func()) {
 	var all sync.WaitGroup
-	for _, l := range r.listeners {
-		all.Go(func() { l.Stop(ctx) })
+	stop := func(inherited bool) {
+		for _, l := range r.listeners {
+			if heirs[l] == inherited {
+				all.Go(func() { l.Stop(ctx) })
+			}
+		}
 	}
+	stop(false)
+	if len(heirs) > 0 {
+		move()
+	}
+	stop(true)
 	all.Wait()
 }
 

@@ -152,12 +152,9 @@ func (s *Supervisor) Stop(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, last.config.ShutdownTimeout)
 		defer cancel()
 		s.succeeding.Wait()
-		if s.upgrade.link != nil {
-			s.bequeath(ctx)
-		}
 		s.log.Info("stopping", "shutdown_timeout", last.config.ShutdownTimeout)
 		s.events.Add(events.Event{Kind: events.BalancerStopping, Reason: fmt.Sprintf("work in flight may go on for %v", last.config.ShutdownTimeout)})
-		last.retireListeners(ctx)
+		last.retireListeners(ctx, s.upgrade.heirs, func() { s.bequeath(ctx) })
 		s.retiring.wait(ctx)
 		s.cancelRemovals()
 		if link := s.upgrade.link; link != nil {

@@ -3,7 +3,9 @@ package supervisor
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"fulcrum/admin"
 	"fulcrum/config"
 	"fulcrum/state"
 	"io"
@@ -235,5 +237,90 @@ func TestTheStateFileComesBackAfterAnUpgradeThatFails(t *testing.T) {
 	wantErr(t, <-failed, "this one goes on")
 	if _, err := w.upload("all", echo(t, "a")); err != nil {
 		t.Errorf("nothing can be uploaded any more: %v", err)
+	}
+}
+
+// When the new process is gone in the middle of it, the old one serves what it has left,
+// the request on its way to a connection that was to move next among it.
+func TestClientsStayWhenTheNewProcessIsGone(t *testing.T) {
+	origin := startWeb(t, "a")
+	const text = `{"listeners": [{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "all"}],
+		"pools": [{"name": "all", "servers": [%q]}]}`
+	w := start(t, text, origin.address)
+	idle, busy := dialWeb(t, w.address("web")), dialWeb(t, w.address("web"))
+	idle.ask("/")
+	fmt.Fprint(busy, "GET /held HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-origin.held
+	next := w.succeeded(text, origin.address)
+	next.stop(0)
+	left := w.leave()
+	eventually(t, "nobody takes the connections", func() bool { return strings.Contains(w.log.String(), "what is open stays here") })
+	close(origin.release)
+	if got := busy.answered(); got != "begun ended a" {
+		t.Errorf("got %q", got)
+	}
+	if got := busy.ask("/"); got != "a" {
+		t.Errorf("got %q", got)
+	}
+	<-left
+}
+
+// A listener that the new process does not have accepts nobody any more while what the
+// others have open moves.
+func TestAListenerThatIsRemovedStopsAtOnce(t *testing.T) {
+	origin := startWeb(t, "a")
+	const web, gone = `{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "all"}`, `, {"name": "gone", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all"}`
+	const text = `{"listeners": [%s], "pools": [{"name": "all", "servers": [%q]}]}`
+	w := start(t, text, web+gone, origin.address)
+	address := w.address("gone")
+	busy, there := dialWeb(t, w.address("web")), dialWeb(t, address)
+	fmt.Fprint(busy, "GET /held HTTP/1.1\r\nHost: h\r\n\r\n")
+	<-origin.held
+	there.ask("/")
+	w.succeeded(text, web, origin.address)
+	left := w.leave()
+	eventually(t, "nobody is accepted", func() bool {
+		c, err := net.DialTimeout("tcp", address, time.Second)
+		if err == nil {
+			c.Close()
+		}
+		return err != nil
+	})
+	if got := there.ask("/"); got != "a" {
+		t.Errorf("got %q", got)
+	}
+	there.Close()
+	close(origin.release)
+	busy.answered()
+	<-left
+}
+
+// What was counted last is told, however long ago the last connection was moved.
+func TestCountsAreToldInTheEnd(t *testing.T) {
+	w := start(t, onePool, "", "1s")
+	own, others := links(t)
+	defer own.Close()
+	defer others.Close()
+	w.upgrade.told = w.current.Load().tally()
+	own.SetDeadline(time.Now()) // as of a batch long ago
+	others.SetDeadline(time.Now().Add(patience))
+	w.sendCounts(own)
+	if err := expect(others, tellCounts, nil); err != nil {
+		t.Error(err)
+	}
+}
+
+// Nobody drains a balancer whose place is about to be taken: that would be forgotten.
+func TestADrainDuringAnUpgradeIsRefused(t *testing.T) {
+	w := start(t, onePool, "", "1s")
+	w.UpgradeBy(func() (*exec.Cmd, error) {
+		_, err := w.Drain(context.Background(), admin.DrainRequest{})
+		wantErr(t, err, "taking over")
+		return nil, errors.New("no such binary")
+	}, nil)
+	_, err := w.Upgrade(context.Background())
+	wantErr(t, err, "no such binary")
+	if _, err := w.Drain(context.Background(), admin.DrainRequest{}); err != nil {
+		t.Error(err)
 	}
 }
