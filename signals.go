@@ -99,21 +99,28 @@ func reloadBySignal(ctx context.Context, c changer, log *slog.Logger) {
 }
 
 // stopOn waits for a signal to stop, or until another process has taken over, and calls
-// stop, which lets work in flight finish. Another signal ends the wait for it.
+// stop, which lets work in flight finish. The second signal ends the wait for it.
 func (s *signals) stopOn(stop func()) error {
+	replaced := false
 	select {
 	case <-s.stop:
 	case <-s.replaced:
+		replaced = true
 	}
 	stopped := make(chan struct{})
 	go func() {
 		defer close(stopped)
 		stop()
 	}()
-	select {
-	case <-stopped:
-		return nil
-	case <-s.stop:
-		return errKilled
+	for {
+		select {
+		case <-stopped:
+			return nil
+		case <-s.stop:
+			if !replaced {
+				return errKilled
+			}
+			replaced = false // the first signal asks for what is done already
+		}
 	}
 }

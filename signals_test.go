@@ -87,6 +87,30 @@ func TestStopSignals(t *testing.T) {
 	}
 }
 
+// A service manager that stops the service tells the process that was replaced too,
+// which is at it already: that does not cut off its work in flight, another one does.
+func TestStopSignalsAfterBeingReplaced(t *testing.T) {
+	s, _, _ := signalled(t)
+	defer s.release()
+	replaced := make(chan struct{})
+	close(replaced)
+	s.replaced = replaced
+	signalled := func() {
+		s.stop <- syscall.SIGTERM
+		for end := time.Now().Add(patience); len(s.stop) > 0 && time.Now().Before(end); {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	if err := s.stopOn(signalled); err != nil {
+		t.Errorf("one signal: error %v", err)
+	}
+	end := make(chan struct{})
+	defer close(end)
+	if err := s.stopOn(func() { signalled(); signalled(); <-end }); !errors.Is(err, errKilled) {
+		t.Errorf("two signals: error %v", err)
+	}
+}
+
 // SIGHUP reloads, SIGUSR1 has logs reopened, SIGUSR2 another process take over, and what
 // comes of it is logged.
 func TestSignalsThatChange(t *testing.T) {
