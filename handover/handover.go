@@ -150,6 +150,16 @@ func (l *Link) Close() error { return l.conn.Close() }
 // SetDeadline bounds what is sent and received from now on, together.
 func (l *Link) SetDeadline(t time.Time) error { return l.conn.SetDeadline(t) }
 
+// GiveUpAfter has the link fail after d, unless it is stopped before: what is being sent
+// then fails, and of what the other end sends nothing is received that has not come by
+// then. The other end's Send tells which is the case: what was sent without an error is
+// received.
+func (l *Link) GiveUpAfter(d time.Duration) (stop func() bool) {
+	l.conn.SetDeadline(time.Time{})
+	l.conn.SetWriteDeadline(time.Now().Add(d))
+	return time.AfterFunc(d, func() { l.conn.CloseRead() }).Stop
+}
+
 // Tell sends a message of a kind with a body and nothing else.
 func (l *Link) Tell(kind string, body any) error {
 	m := &Message{Kind: kind}

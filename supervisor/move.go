@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"fulcrum/config"
@@ -132,10 +131,11 @@ func (s *Supervisor) bequeath(ctx context.Context) {
 		for l := range s.upgrade.heirs {
 			open += l.open()
 			for messages := l.give(moveBatch); len(messages) > 0 && ctx.Err() == nil; messages = l.give(moveBatch) {
-				taken, err := s.send(link, l, messages)
+				taken, err := s.send(link, messages, moveTimeout)
 				moved, refused, batch = moved+taken, refused+len(messages)-taken, batch+taken
 				if err != nil {
 					s.log.Error("what is open stays here", "error", err)
+					link.Close() // half a message may have been sent
 					return
 				}
 				if taken == 0 {
@@ -165,10 +165,10 @@ func (s *Supervisor) keepClients() {
 	}
 }
 
-// send tells the new process of connections and takes those back that it does not go on
-// with.
-func (s *Supervisor) send(link *handover.Link, l *listener, messages []*handover.Message) (taken int, err error) {
-	link.SetDeadline(time.Now().Add(moveTimeout))
+// send tells the new process of connections, for which it has so long, and takes those
+// back that it does not go on with. After an error the link is of no use any more.
+func (s *Supervisor) send(link *handover.Link, messages []*handover.Message, within time.Duration) (taken int, err error) {
+	defer link.GiveUpAfter(within)()
 	sent := 0
 	for _, m := range messages {
 		if err = link.Send(m); err != nil {
@@ -182,20 +182,15 @@ func (s *Supervisor) send(link *handover.Link, l *listener, messages []*handover
 			continue
 		}
 		why := expect(link, sayTaken, nil)
-		switch {
-		case why == nil:
+		if why == nil {
 			m.Close()
 			taken++
-		case errors.Is(why, os.ErrDeadlineExceeded):
-			// Perhaps it goes on there, or will: two must not.
-			err = why
-			s.log.Error("a connection is reset: the new process does not say whether it has taken it")
-			for _, fd := range m.Descriptors {
-				loop.Reset(fd)
-			}
-		default:
-			s.takeBack(m)
+			continue
 		}
+		if _, refused := errors.AsType[reason](why); !refused {
+			err = why
+		}
+		s.takeBack(m)
 	}
 	return taken, err
 }
@@ -204,8 +199,10 @@ func (s *Supervisor) send(link *handover.Link, l *listener, messages []*handover
 func (s *Supervisor) takeBack(m *handover.Message) {
 	a, err := s.current.Load().take(m, true)
 	if err != nil { // its server has just been removed
-		s.log.Error("a connection is closed: nobody goes on with it", "error", err)
-		m.Close()
+		s.log.Error("a connection is reset: nobody goes on with it", "error", err)
+		for _, fd := range m.Descriptors {
+			loop.Reset(fd)
+		}
 		return
 	}
 	a.Begin()

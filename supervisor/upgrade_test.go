@@ -324,3 +324,47 @@ func TestADrainDuringAnUpgradeIsRefused(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A new process that does not answer in time has not taken what it was told of, and
+// learns that when it says so later: the connection goes on in one of the two.
+func TestAnAnswerThatComesTooLate(t *testing.T) {
+	w := start(t, onePool, quoted(echo(t, "a")), "1s")
+	early, late := dial(t, w.address("echo")), dial(t, w.address("echo"))
+	early.say("one")
+	late.say("one")
+	own, others := links(t)
+	defer own.Close()
+	defer others.Close()
+	messages := w.current.Load().listeners[0].give(2)
+	if len(messages) != 2 {
+		t.Fatalf("%d are given", len(messages))
+	}
+	others.Tell(sayTaken, nil)
+	if taken, err := w.send(own, messages, time.Millisecond); taken != 1 || err == nil {
+		t.Errorf("%d were taken, error %v", taken, err)
+	}
+	if err := others.Tell(sayTaken, nil); err == nil {
+		t.Error("the new process goes on with it too")
+	}
+	moved, err := others.Receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stayed := early
+	if port := early.LocalAddr().(*net.TCPAddr).Port; peer(t, moved.Descriptors[0]) == port {
+		stayed = late
+	}
+	moved.Close()
+	stayed.say("two")
+	stayed.Close()
+}
+
+// peer returns the port of the other side of a connection.
+func peer(t *testing.T, fd int) int {
+	t.Helper()
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sa.(*unix.SockaddrInet4).Port
+}
