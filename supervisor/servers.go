@@ -105,7 +105,7 @@ func (s *Supervisor) remove(ctx context.Context, p *poolInUse, server *pool.Serv
 	tick := time.NewTicker(drainPoll)
 	defer tick.Stop()
 	closing, force := false, r.force
-	for closing || server.Active() > 0 {
+	for closing || server.Active() > 0 || !s.removed(ctx, p, server) {
 		select {
 		case <-ctx.Done():
 			return
@@ -120,15 +120,21 @@ func (s *Supervisor) remove(ctx context.Context, p *poolInUse, server *pool.Serv
 			closing = server.Active() > 0
 		}
 	}
-	s.removed(ctx, p, server)
 }
 
-// removed ends a removal, unless the server was uploaded again at that moment.
-func (s *Supervisor) removed(ctx context.Context, p *poolInUse, server *pool.Server) {
+// removed ends a removal, and reports false if that has to wait: while another process
+// takes over, which may give connections back that it has no server for. One that was
+// uploaded again at that moment stays.
+func (s *Supervisor) removed(ctx context.Context, p *poolInUse, server *pool.Server) (over bool) {
 	s.changes.Lock()
 	defer s.changes.Unlock()
-	if ctx.Err() != nil || !p.RemoveDrained(server) {
-		return
+	switch {
+	case ctx.Err() != nil:
+		return true
+	case s.upgrade.under:
+		return false
+	case !p.RemoveDrained(server):
+		return true
 	}
 	delete(s.removals, serverKey{p.Pool, server.Address()})
 	now := s.current.Load()
@@ -140,6 +146,7 @@ func (s *Supervisor) removed(ctx context.Context, p *poolInUse, server *pool.Ser
 	}
 	s.events.Add(events.Event{Kind: events.ServerGone, Pool: p.Name(), Server: server.Address()})
 	s.log.Info("server is gone", "pool", p.Name(), "server", server.Address())
+	return true
 }
 
 // cancelRemovals leaves the servers that still drain where they are.

@@ -61,6 +61,9 @@ func (w *world) succeeded(format string, args ...any) *world {
 	}()
 	runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) + len(w.current.Load().loops)) // each loop that is busy keeps a processor
 	w.t.Cleanup(func() { runtime.GOMAXPROCS(runtime.GOMAXPROCS(0) - len(w.current.Load().loops)) })
+	if err := w.suspendChanges(); err != nil {
+		w.t.Fatal(err)
+	}
 	heirs, err := w.settleWith(own)
 	if err != nil {
 		w.t.Fatal(err)
@@ -367,4 +370,29 @@ func peer(t *testing.T, fd int) int {
 		t.Fatal(err)
 	}
 	return sa.(*unix.SockaddrInet4).Port
+}
+
+// The connections of a server that is being deleted, which the new process does not
+// know, go on in the old one although for a moment there are none.
+func TestAConnectionComesBackToAServerThatIsBeingDeleted(t *testing.T) {
+	server := echo(t, "a")
+	w := start(t, onePool, "", "1m")
+	if _, err := w.upload("all", server); err != nil {
+		t.Fatal(err)
+	}
+	w.ready(server)
+	c := dial(t, w.address("echo"))
+	c.say("one")
+	w.delete(server, false)
+	w.succeeded(onePool, "", "1m")
+	now := w.current.Load()
+	messages := now.listeners[0].give(1)
+	if len(messages) != 1 {
+		t.Fatalf("%d are given", len(messages))
+	}
+	w.removed(context.Background(), now.pools[0], now.pools[0].Find(server)) // as there is none any more
+	w.takeBack(messages[0])
+	c.say("two")
+	c.Close()
+	<-w.leave()
 }
