@@ -35,7 +35,7 @@ func (t *tunnel) leave(ended Ending) {
 		passed := &t.passed[1-side]
 		f.told[side] = passed.between() || passed.closed != 0
 	}
-	if !t.webSocket || f.told == [2]bool{} || !t.pair.Leave(f) {
+	if !t.webSocket || t.c.stage == arriving || f.told == [2]bool{} || !t.pair.Leave(f) {
 		t.c.close(ended)
 		return
 	}

@@ -343,6 +343,9 @@ func (p *Proxy) Take(c *Connection, stays bool) (a *Arrival, err error) {
 }
 
 func (w *worker) takeIn(from *Connection, stays bool) (*Arrival, error) {
+	if w.retiring {
+		return nil, errStopped
+	}
 	c := &client{w: w, address: from.Address, destination: from.Destination, stage: arriving, stays: stays}
 	conn, err := w.loop.Attach(from.Client, c)
 	if err != nil {

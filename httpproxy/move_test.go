@@ -273,3 +273,41 @@ func TestWhatIsNotTakenStays(t *testing.T) {
 		t.Error("a tunnel to nowhere is taken")
 	}
 }
+
+// What is closed between its arrival and its beginning does not begin.
+func TestAWebSocketIsClosedBeforeItBegins(t *testing.T) {
+	w, client, server := openRaw(t, "", "")
+	next := w.heir(nil)
+	given := w.proxy.Give(1)
+	if len(given) != 1 {
+		t.Fatalf("%d given", len(given))
+	}
+	arrival, err := next.proxy.Take(&given[0], false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	next.proxy.CloseAll()
+	next.each(func(*worker) {}) // it has done so
+	arrival.Begin()
+	client.wantsEnd()
+	server.wantsEnd()
+	next.idle()
+}
+
+// Who has stopped takes nobody in any more.
+func TestAProxyThatHasStoppedTakesNothing(t *testing.T) {
+	w := newWorld(t, nil, origin(t, func(rw http.ResponseWriter, r *http.Request) { io.WriteString(rw, "here") }))
+	idle := w.dial()
+	idle.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	idle.response("GET")
+	next := w.heir(nil)
+	next.proxy.Stop(context.Background())
+	given := w.proxy.Give(1)
+	if len(given) != 1 {
+		t.Fatalf("%d given", len(given))
+	}
+	if _, err := next.proxy.Take(&given[0], false); err == nil {
+		t.Error("a client is taken")
+	}
+	loop.Disown([]int{given[0].Client})
+}

@@ -164,6 +164,9 @@ func (l *Listener) Take(c *Connection, stays bool) (a *Arrival, err error) {
 }
 
 func (w *worker) takeIn(c *Connection, stays bool) (*Arrival, error) {
+	if w.stopping {
+		return nil, errStopped
+	}
 	to := w.plan.upstream(c.Pool)
 	if to == nil {
 		return nil, fmt.Errorf("the listener does not feed pool %q", c.Pool)

@@ -331,3 +331,22 @@ func TestABrokenConnectionKeepsNobodyFromMoving(t *testing.T) {
 		c.wantEcho()
 	}
 }
+
+// Who has stopped takes nothing in any more.
+func TestAListenerThatHasStoppedTakesNothing(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	w.echo(pool.ServerSpec{})
+	w.start()
+	w.dial().wantEcho()
+	next := w.heir()
+	next.stopped = true
+	next.Stop(context.Background())
+	given := w.Give(1)
+	if len(given) != 1 {
+		t.Fatalf("%d given", len(given))
+	}
+	if _, err := next.Take(&given[0], false); err == nil {
+		t.Error("it is taken")
+	}
+	loop.Disown([]int{given[0].Client, given[0].Upstream})
+}
