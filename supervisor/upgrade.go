@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -133,9 +134,9 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 		_ = command.Wait()
 	}()
 	unblock := context.AfterFunc(ctx, func() { link.SetDeadline(time.Now()) })
-	heirs, err := s.settleWith(link)
+	kept, err := s.settleWith(link)
 	if unblock(); err == nil {
-		s.replace(link, heirs, command.Process.Pid)
+		s.replace(link, kept, command.Process.Pid)
 		return command.Process.Pid, nil
 	}
 	link.Close()
@@ -160,8 +161,8 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 }
 
 // settleWith brings a new process to where it serves new clients, and returns the
-// listeners that it goes on with.
-func (s *Supervisor) settleWith(link *handover.Link) (heirs map[*listener]bool, err error) {
+// sockets that it goes on with.
+func (s *Supervisor) settleWith(link *handover.Link) (kept []socketName, err error) {
 	now := s.current.Load()
 	if err := now.sendSockets(link); err != nil {
 		return nil, err
@@ -169,17 +170,8 @@ func (s *Supervisor) settleWith(link *handover.Link) (heirs map[*listener]bool, 
 	if err := link.Tell(tellPrepare, nil); err != nil {
 		return nil, err
 	}
-	var names []socketName
-	if err := expect(link, sayPrepared, &names); err != nil {
+	if err := expect(link, sayPrepared, &kept); err != nil {
 		return nil, err
-	}
-	heirs = make(map[*listener]bool)
-	for _, l := range now.listeners {
-		for _, name := range names {
-			if name.Name == l.config.Name && name.Address == l.config.Address {
-				heirs[l] = true
-			}
-		}
 	}
 	s.unlock()
 	s.upgrade.unlocked = true
@@ -187,7 +179,7 @@ func (s *Supervisor) settleWith(link *handover.Link) (heirs map[*listener]bool, 
 	if err = link.Tell(tellCommit, will{now.health(), s.upgrade.told}); err == nil {
 		err = expect(link, sayRunning, nil)
 	}
-	return heirs, err
+	return kept, err
 }
 
 // relock takes the state file back from a new process that has ended.
@@ -267,15 +259,24 @@ func (r *running) health() map[string]map[string]pool.Health {
 	return all
 }
 
-// replace leaves new clients to the process that serves them now.
-func (s *Supervisor) replace(link *handover.Link, heirs map[*listener]bool, pid int) {
+func keeps(kept []socketName, name, address string) bool {
+	return slices.ContainsFunc(kept, func(s socketName) bool { return s.Name == name && s.Address == address })
+}
+
+// replace leaves new clients to the process that serves them now, on the sockets that it
+// goes on with.
+func (s *Supervisor) replace(link *handover.Link, kept []socketName, pid int) {
 	s.stopping.Store(true)
 	now := s.current.Load()
-	for l := range heirs {
-		l.Leave()
+	heirs := make(map[*listener]bool)
+	for _, l := range now.listeners {
+		if keeps(kept, l.config.Name, l.config.Address) {
+			heirs[l] = true
+			l.Leave()
+		}
 	}
 	if now.admin != nil {
-		if u, ok := now.socket.(*unixListener); ok {
+		if u, ok := now.socket.(*unixListener); ok && keeps(kept, AdminSocket, now.config.Admin.Address) {
 			u.keepFile()
 		}
 		now.admin.Leave()

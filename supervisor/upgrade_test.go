@@ -64,12 +64,12 @@ func (w *world) succeeded(format string, args ...any) *world {
 	if err := w.suspendChanges(); err != nil {
 		w.t.Fatal(err)
 	}
-	heirs, err := w.settleWith(own)
+	kept, err := w.settleWith(own)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	w.UpgradeBy(nil, func(int) {})
-	w.replace(own, heirs, os.Getpid())
+	w.replace(own, kept, os.Getpid())
 	if err := <-began; err != nil {
 		w.t.Fatal(err)
 	}
@@ -395,4 +395,27 @@ func TestAConnectionComesBackToAServerThatIsBeingDeleted(t *testing.T) {
 	c.say("two")
 	c.Close()
 	<-w.leave()
+}
+
+// The file of the admin listener's socket stays as long as somebody listens there.
+func TestTheFileOfTheAdminListener(t *testing.T) {
+	dir := t.TempDir()
+	before, after := filepath.Join(dir, "before"), filepath.Join(dir, "after")
+	const text = `{"listeners": [{"name": "echo", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "all"}],
+		"pools": [{"name": "all", "servers": []}], "admin": {"address": "unix:%s"}}`
+	w := start(t, text, before)
+	same := w.succeeded(text, before)
+	<-w.leave()
+	if _, err := os.Stat(before); err != nil {
+		t.Error(err)
+	}
+	other := same.succeeded(text, after)
+	<-same.leave()
+	if _, err := os.Stat(before); err == nil {
+		t.Error("a file is left where nobody listens")
+	}
+	other.stop(0)
+	if _, err := os.Stat(after); err == nil {
+		t.Error("a file is left where nobody listens")
+	}
 }
