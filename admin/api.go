@@ -17,7 +17,8 @@
 //	GET    /debug/pprof/   Go's profiles
 //	GET    /healthz        200 while the balancer is fit to serve, else 503
 //	GET    /openapi.json   all of the API for programs, by OpenAPI 3.1
-//	GET    /               these routes as text, and those under /v1
+//	GET    /live           what happens, each second, as server-sent events
+//	GET    /               a page that shows it to browsers; else these routes as text, and those under /v1
 //
 // Under /v1 pools, servers and listeners are resources:
 //
@@ -76,6 +77,10 @@ type Controller interface {
 	// is refused as NotFound. The answers belong to the caller.
 	Pool(name string) (Pool, error)
 	Server(pool, server string) (Server, error)
+
+	// Watch calls send with messages of GET /live, each a Live in JSON, until ctx ends,
+	// send fails or the balancer stops.
+	Watch(ctx context.Context, send func(message []byte) error) error
 
 	// Config returns the config as it runs, in JSON and without secrets.
 	Config() json.RawMessage

@@ -22,6 +22,7 @@ type fake struct {
 	upload   func(ctx context.Context) error // when set, asked before anything is changed
 	changes  []string                        // of a reload
 	reload   error
+	messages chan string // for who watches
 }
 
 func (f *fake) Pools() []Pool {
@@ -53,6 +54,24 @@ func (f *fake) Server(pool, server string) (Server, error) {
 }
 
 func (f *fake) Listeners() []ListenerInfo { return f.listeners }
+
+// Watch sends "first", and then what is to be told, if there is such a thing: to one of
+// those who watch.
+func (f *fake) Watch(ctx context.Context, send func([]byte) error) error {
+	if err := send([]byte("first")); err != nil || f.messages == nil {
+		return err
+	}
+	for {
+		select {
+		case m := <-f.messages:
+			if err := send([]byte(m)); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
 
 func (f *fake) Config() json.RawMessage { return json.RawMessage(`{"listeners": [], "pools": []}`) }
 

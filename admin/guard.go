@@ -43,7 +43,8 @@ func callerOf(r *http.Request) (c caller, ok bool) {
 }
 
 // admit lets a request in, with its caller in its context, or refuses it. Without
-// a token there is only /healthz, for the balancers in front of this one.
+// a token there is only /healthz, for the balancers in front of this one, and the page
+// that asks for a token.
 func (g *guard) admit(w http.ResponseWriter, r *http.Request) (*http.Request, error) {
 	access, from := g.access.Load(), originOf(r)
 	if !access.covers(from.access) {
@@ -62,7 +63,7 @@ func (g *guard) admit(w http.ResponseWriter, r *http.Request) (*http.Request, er
 		c.name = subject(r.TLS.PeerCertificates[0])
 	}
 	given := r.Header.Values("Authorization")
-	if c.stranger && (len(given) > 0 || r.URL.EscapedPath() != healthzPath) {
+	if c.stranger && (len(given) > 0 || r.URL.EscapedPath() != healthzPath && !forPage(r)) {
 		if err := g.login(w, access, &c, given); err != nil {
 			return r, err
 		}

@@ -35,7 +35,7 @@ type handler struct {
 
 func newHandler(base context.Context, o Options, g *guard, long *lasting, log *slog.Logger) *handler {
 	h := &handler{base: base, controller: o.Controller, guard: g, metrics: o.Metrics, lasting: long, silence: silence, log: log}
-	h.routes = h.all()
+	h.routes = append(h.all(), parts()...)
 	return h
 }
 
@@ -59,6 +59,9 @@ func (h *handler) index(w http.ResponseWriter, _ *http.Request) error {
 		width = max(width, len(route.path))
 	}
 	for _, route := range h.routes {
+		if route.purpose == "" {
+			continue
+		}
 		fmt.Fprintf(&text, "%-6s  %-*s  %s\n", route.method, width, route.path, route.purpose)
 	}
 	write(w, http.StatusOK, "text/plain; charset=utf-8", text.Bytes())

@@ -1,6 +1,39 @@
 package admin
 
-import "time"
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// accessHeader tells who watches whether they may change something: "read" or "write".
+const accessHeader = "Fulcrum-Access"
+
+// errLeft ends a Watch whose stream is over.
+var errLeft = errors.New("nobody is there to be told")
+
+// live answers with what happens, as a stream of Live.
+func (h *handler) live(w http.ResponseWriter, r *http.Request) error {
+	access := "write"
+	if c, _ := callerOf(r); c.readOnly {
+		access = "read"
+	}
+	w.Header().Set(accessHeader, access)
+	s, err := h.openStream(w, r)
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	h.controller.Watch(s.ctx, func(message []byte) error {
+		fmt.Fprintf(&s.buffer, "data: %s\n\n", message)
+		if !s.send() {
+			return errLeft
+		}
+		return nil
+	})
+	return nil
+}
 
 // A Live is one message of GET /live. The first of a stream bring everything, with
 // the last minutes; then one comes each second. Balancer, Listeners and Pools replace
@@ -64,7 +97,7 @@ type LiveName struct {
 type LiveServer struct {
 	LiveName
 	State          string    `json:"state"`           // one of those below
-	Reason         string    `json:"reason"`          // what the last check found, as it may be quoting the server; "" before the first
+	Reason         string    `json:"reason"`          // as in Server: it may quote the server
 	Since          time.Time `json:"since"`           // when it came to that State
 	Source         string    `json:"source"`          // as in Server
 	Weight         int       `json:"weight"`          // likewise

@@ -174,6 +174,8 @@ func TestDescribedTypes(t *testing.T) {
 		"DrainAnswer": DrainAnswer{}, "UpgradeAnswer": UpgradeAnswer{}, "Remaining": Remaining{}, "EventsAnswer": EventsAnswer{}, "Event": events.Event{},
 		"Explanation": Explanation{}, "ExplainedServer": ExplainedServer{}, "ExplainedQueue": ExplainedQueue{}, "ExplainedRetries": ExplainedRetries{},
 		"LogLevelAnswer": LogLevelAnswer{}, "HealthAnswer": HealthAnswer{}, "ErrorAnswer": ErrorAnswer{},
+		"Live": Live{}, "LiveBalancer": LiveBalancer{}, "LiveListener": LiveListener{}, "LivePool": LivePool{}, "LiveName": LiveName{},
+		"LiveServer": LiveServer{}, "History": History{},
 	}
 	bodies := map[string][]string{"Settings": patchFields, "UploadRequest": uploadFields, "DeleteRequest": deleteFields, "LogLevel": logLevelFields}
 	for name, s := range d.Components.Schemas {
@@ -252,7 +254,7 @@ func kindOf(t reflect.Type) string {
 		return strings.TrimSuffix(t.Name(), "Info")
 	case t.Kind() == reflect.Bool:
 		return "boolean"
-	case t.Kind() == reflect.Float64:
+	case t.Kind() == reflect.Float64, t.Kind() == reflect.Float32:
 		return "number"
 	case t.Kind() == reflect.String:
 		return "string"

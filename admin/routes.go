@@ -12,7 +12,7 @@ import (
 // of the path in braces stands for any text but none, which serve finds by that name
 // with r.PathValue.
 type route struct {
-	method, path, purpose string
+	method, path, purpose string // without a purpose it is not listed
 	serve                 func(http.ResponseWriter, *http.Request) error
 }
 
@@ -23,13 +23,14 @@ func (h *handler) all() []route {
 		server = pool + "/servers/{server}"
 	)
 	return []route{
-		{http.MethodGet, "/", "this page", h.index},
+		{http.MethodGet, "/", "this page; for browsers one that shows what happens", h.root},
 		{http.MethodGet, "/servers", "every pool and its servers", h.servers},
 		{http.MethodGet, "/listeners", "every listener and what went through it", h.listeners},
 		{http.MethodGet, "/metrics", "the same and more, for Prometheus", h.scrape},
 		{http.MethodGet, healthzPath, "200 while the balancer is fit to serve, else 503", h.healthz},
 		{http.MethodGet, "/events", "the last changes and why; ?after=ID&limit=N&pool=…; with Accept: text/event-stream they stream", h.events},
 		{http.MethodGet, "/explain", "what a pool's algorithm sees and whom it would choose; ?pool=… or ?listener=…", h.explain},
+		{http.MethodGet, "/live", "what happens, each second: server-sent events", h.live},
 		{http.MethodPost, "/upload_server", `{"pool": …, "server": …, "weight": …, "max_connections": …}`, h.upload},
 		{http.MethodDelete, "/delete_server", "the same body, or ?pool=…&server=…; force=true closes now", h.delete},
 		{http.MethodPost, "/reload", "go over to the config file as it is now; dry_run=true only says what that changes", h.reload},
@@ -141,7 +142,7 @@ func (h *handler) unknown(path string) error {
 	under := strings.HasPrefix(path, v1)
 	var known []string
 	for _, route := range h.routes {
-		if strings.HasPrefix(route.path, v1) == under {
+		if route.purpose != "" && strings.HasPrefix(route.path, v1) == under {
 			known = append(known, route.method+" "+route.path)
 		}
 	}

@@ -98,12 +98,12 @@ func quantiles(times *stats.Summary) (p50, p99 float32) {
 	return ms(0.5), ms(0.99)
 }
 
-// tidy rounds to four digits: the rest is noise, and would be most of what is sent.
+// tidy rounds to three digits: the rest is noise, and would be most of what is sent.
 func tidy(x float64) float32 {
 	if x == 0 {
 		return 0
 	}
-	unit := math.Pow(10, math.Floor(math.Log10(math.Abs(x)))-3)
+	unit := math.Pow(10, math.Floor(math.Log10(math.Abs(x)))-2)
 	if unit >= 1 {
 		return float32(math.Round(x/unit) * unit)
 	}

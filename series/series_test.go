@@ -74,8 +74,8 @@ func TestATotalHasTheQuantilesOfAllTogether(t *testing.T) {
 	want(t, "the sum", s, Sample{Rate: 4, Errors: 0.3, Sent: 9, Active: 2})
 }
 
-func TestFiguresHaveFourDigits(t *testing.T) {
-	for x, rounded := range map[float64]float32{0: 0, 1.0 / 3: 0.3333, 49.98765: 49.99, 123456789: 123500000, 12345: 12350, 1e-3 / 7: 0.0001429} {
+func TestFiguresHaveThreeDigits(t *testing.T) {
+	for x, rounded := range map[float64]float32{0: 0, 1.0 / 3: 0.333, 49.98765: 50, 123456789: 123000000, 12345: 12300, 1e-3 / 7: 0.000143} {
 		want(t, "rounded", tidy(x), rounded)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"sync"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 
 const (
 	sampleEvery = time.Second
-	maxWatchers = 64
 	// watchAhead is how many messages wait for a watcher that is slow.
 	watchAhead = 8
 	// firstServers is how many servers are in each of a watcher's first messages,
@@ -75,6 +73,7 @@ func (v *live) tick(at time.Time) {
 	defer v.mu.Unlock()
 	gone := v.sampler.sample(v.s.current.Load(), at)
 	b := v.sampler.now.Balancer
+	b.Version, b.Started = Version(), v.s.started
 	b.Ready, b.Reason = v.s.Ready()
 	message := v.news(gone)
 	if len(v.watchers) == 0 {
@@ -136,13 +135,10 @@ func (m *sampler) servers() (all []*followedServer) {
 
 // Watch sends the messages of GET /live, each an admin.Live in JSON: at once those
 // that bring everything, then one a second, until ctx ends, send fails or the
-// balancer stops. An error before the first is a *admin.Refusal.
+// balancer stops.
 func (s *Supervisor) Watch(ctx context.Context, send func(message []byte) error) error {
 	v := s.live
-	w, first, servers, err := v.join()
-	if err != nil {
-		return err
-	}
+	w, first, servers := v.join()
 	defer v.leave(w)
 	for {
 		text, err := json.Marshal(first)
@@ -178,16 +174,12 @@ func (s *Supervisor) Watch(ctx context.Context, send func(message []byte) error)
 
 // join adds a watcher. It returns the first message, which has no servers, and the
 // servers that are to be told then.
-func (v *live) join() (w chan []byte, first admin.Live, servers []*followedServer, err error) {
+func (v *live) join() (w chan []byte, first admin.Live, servers []*followedServer) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if len(v.watchers) >= maxWatchers {
-		return nil, first, nil, &admin.Refusal{Status: http.StatusServiceUnavailable,
-			Reason: fmt.Sprintf("%d watch already, the most that may; close one", maxWatchers)}
-	}
 	w = make(chan []byte, watchAhead)
 	v.watchers[w] = struct{}{}
-	return w, v.sampler.everything(), v.sampler.servers(), nil
+	return w, v.sampler.everything(), v.sampler.servers()
 }
 
 func (v *live) leave(w chan []byte) {

@@ -22,7 +22,7 @@ const (
 type sampler struct {
 	round     int // counts the samples
 	step      int // every how many rounds it is a server's turn
-	turn      int // counts the servers, to know whose turn it is
+	turn      int // counts the servers in a round, to know whose turn it is
 	balancer  followed
 	listeners map[any]*followed // by their tcp or http listener, which outlasts reloads
 	pools     map[*pool.Pool]*followedPool
@@ -65,6 +65,7 @@ func (m *sampler) sample(r *running, at time.Time) (gone []*followedServer) {
 	m.now = admin.Live{At: at, Balancer: &admin.LiveBalancer{}}
 	m.listenersNow, m.poolsNow = nil, nil
 	m.round++
+	m.turn = m.round
 	m.sampleListeners(r, elapsed)
 	servers := 0
 	for _, p := range r.pools {
@@ -157,7 +158,7 @@ func (m *sampler) samplePool(r *running, p *poolInUse, keep int) {
 		if status.Ready {
 			ready++
 		}
-		s.describe(known, p.Name(), status, m.now.At)
+		s.describe(known, p.Name(), status)
 	}
 	known.Add(total.Sample(), r.keep())
 	m.now.Pools = append(m.now.Pools, admin.LivePool{
@@ -222,13 +223,12 @@ func dropGone[K comparable](all map[K]*followed, round int) {
 }
 
 // describe says what is the case of a server.
-func (s *followedServer) describe(p *followedPool, poolName string, status pool.Status, at time.Time) {
-	was := s.now
+func (s *followedServer) describe(p *followedPool, poolName string, status pool.Status) {
 	s.now = admin.LiveServer{
 		LiveName:       admin.LiveName{Pool: poolName, Address: status.Address},
-		State:          stateOf(status),
-		Reason:         status.Health.Reason,
-		Since:          was.Since,
+		State:          status.Standing.String(),
+		Reason:         status.Reason,
+		Since:          status.Since,
 		Source:         state.Uploaded,
 		Weight:         status.Weight,
 		MaxConnections: status.MaxConnections,
@@ -237,22 +237,7 @@ func (s *followedServer) describe(p *followedPool, poolName string, status pool.
 	if p.named[status.Address] {
 		s.now.Source = state.Configured
 	}
-	if s.now.State != was.State {
-		s.now.Since = at
-		if !status.Draining && status.Health.Checked() {
-			s.now.Since = status.Health.Since
-		}
+	if status.Leaving {
+		s.now.State = admin.StateDeleting
 	}
-}
-
-func stateOf(s pool.Status) string {
-	switch {
-	case s.Draining:
-		return admin.StateDraining
-	case s.Health.Healthy:
-		return admin.StateReady
-	case s.Health.Checked():
-		return admin.StateUnhealthy
-	}
-	return admin.StateUnchecked
 }
