@@ -54,12 +54,13 @@ const LiveServers = 1000
 
 // A LiveBalancer is the balancer as a whole: the Sample is that of all listeners.
 type LiveBalancer struct {
-	Version     string    `json:"version"`
-	Started     time.Time `json:"started"`
-	Ready       bool      `json:"ready"`            // fit to serve, as GET /healthz says
-	Reason      string    `json:"reason,omitempty"` // why it is not
-	Draining    bool      `json:"draining"`         // by POST /drain
-	Connections int64     `json:"connections"`      // of clients, open now
+	Version     string     `json:"version"`
+	Started     time.Time  `json:"started"`
+	Ready       bool       `json:"ready"`              // fit to serve, as GET /healthz says
+	Reason      string     `json:"reason,omitempty"`   // why it is not
+	Draining    bool       `json:"draining"`           // by POST /drain
+	Deadline    *time.Time `json:"deadline,omitempty"` // of that: what is left is closed then
+	Connections int64      `json:"connections"`        // of clients, open now
 	Sample
 	History *History `json:"history,omitempty"` // in the first message of a stream
 }

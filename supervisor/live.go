@@ -75,6 +75,9 @@ func (v *live) tick(at time.Time) {
 	b := v.sampler.now.Balancer
 	b.Version, b.Started = Version(), v.s.started
 	b.Ready, b.Reason = v.s.Ready()
+	if d := v.s.draining.Load(); d != nil {
+		b.Draining, b.Deadline = true, &d.deadline
+	}
 	message := v.news(gone)
 	if len(v.watchers) == 0 {
 		return
