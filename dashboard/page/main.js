@@ -1,0 +1,165 @@
+// What the page does: reads the stream, shows the model, acts on buttons.
+
+import { askDelete, askToken, askUpload, words } from "./dialogs.js";
+import { setAttr, setText } from "./dom.js";
+import { Events } from "./events.js";
+import { clock, count, plural, span } from "./format.js";
+import { Model } from "./model.js";
+import { states } from "./rows.js";
+import { change, Refused, serverPath, Stream, token } from "./stream.js";
+import { Listeners, Overview, Pools } from "./view.js";
+
+const find = (id) => document.getElementById(id);
+const model = new Model();
+const overview = new Overview(find("overview"));
+const listeners = new Listeners(find("listeners"));
+const pools = new Pools(find("pools"), act);
+const events = new Events(find("events"));
+let frame = 0;
+let retry = null; // {at, text} while the connection is lost
+
+const live = new Stream("/live", {
+  silence: 6000,
+  onOpen(answer) {
+    document.body.dataset.access = answer.headers.get("Fulcrum-Access") ?? "write";
+    find("sign-out").hidden = !token.get();
+    model.begin();
+    events.start();
+  },
+  onMessage(message) {
+    model.take(message);
+    found();
+    announce(model.takeChanges());
+    show();
+  },
+  onLost(error, delay) {
+    const asked = error instanceof Refused && [401, 429].includes(error.status);
+    if (!asked) return lost(error, delay);
+    const problem = token.get() ? error.message : "";
+    signOut(problem);
+    return false;
+  },
+});
+
+live.start();
+
+function show() {
+  frame ||= requestAnimationFrame(() => {
+    frame = 0;
+    draw();
+  });
+}
+
+function draw() {
+  if (!model.balancer) return;
+  find("waiting").hidden = true;
+  find("board").hidden = false;
+  drawTop(model.balancer.now);
+  overview.show(model.balancer);
+  listeners.show(model.listeners);
+  pools.show(model.pools, { filter: find("filter").value, order: find("order").value });
+  find("no-pool").hidden = model.pools.size > 0;
+}
+
+function drawTop(now) {
+  const [state, word] = now.draining
+    ? ["draining", `Draining until ${clock(new Date(now.deadline))}`]
+    : now.ready ? ["ready", "Ready"] : ["not healthy", `Not ready: ${now.reason}`];
+  const standing = find("standing");
+  standing.hidden = false;
+  standing.dataset.state = state;
+  setAttr(standing.querySelector("use"), "href", `#state-${state.replace(" ", "-")}`);
+  setText(standing.querySelector("span"), word);
+  const up = span(model.at - new Date(now.started));
+  setText(find("about"), `${plural(now.connections, "connection", "connections")} · up ${up} · ${now.version}`);
+  let bad = 0;
+  for (const pool of model.pools.values()) bad += pool.now.servers - pool.now.ready;
+  const title = bad ? `${bad} not ready · fulcrum` : "fulcrum";
+  if (document.title !== title) document.title = title;
+}
+
+// announce says which servers have changed, to those who do not see it.
+function announce(changes) {
+  if (changes.length === 0) return;
+  const most = 3;
+  const texts = changes.slice(0, most).map(({ now }) => {
+    const why = now.state === "not healthy" ? `: ${now.reason}` : "";
+    return `${now.address} of pool ${now.pool} is ${(states[now.state] ?? now.state).toLowerCase()}${why}.`;
+  });
+  if (changes.length > most) texts.push(`And ${count(changes.length - most)} more.`);
+  find("announced").textContent = texts.join(" ");
+}
+
+function lost(error, delay) {
+  retry ??= {};
+  retry.at = Date.now() + delay;
+  const since = model.at ? ` What is shown is of ${clock(model.at)}.` : "";
+  retry.text = error instanceof Refused ? `The balancer does not answer: ${error.message}.${since}` : `The connection to the balancer is lost.${since}`;
+  document.body.classList.add("stale");
+  find("waiting").hidden = true;
+  find("lost").hidden = false;
+  setText(find("lost").querySelector("p"), retry.text);
+  waitVisibly();
+}
+
+function waitVisibly() {
+  if (!retry) return;
+  const left = Math.ceil((retry.at - Date.now()) / 1000);
+  setText(find("again"), left > 0 ? `Try now (or in ${left} s)` : "Trying…");
+  clearTimeout(retry.timer);
+  retry.timer = setTimeout(waitVisibly, 1000);
+}
+
+function found() {
+  if (!retry) return;
+  clearTimeout(retry.timer);
+  retry = null;
+  document.body.classList.remove("stale");
+  find("lost").hidden = true;
+}
+
+function signOut(problem) {
+  token.clear();
+  live.stop();
+  events.stop();
+  found();
+  find("sign-out").hidden = true;
+  find("waiting").hidden = true;
+  find("board").hidden = true;
+  askToken(problem, (text) => {
+    token.set(text);
+    find("waiting").hidden = false;
+    live.start();
+  });
+}
+
+async function act(what, pool, now) {
+  if (what === "upload" || what === "edit") return askUpload(pool, now, say);
+  if (what === "delete") return askDelete(pool, now, say);
+  try {
+    if (what === "keep") {
+      await change("PUT", serverPath(pool, now.address), { weight: now.weight, max_connections: now.max_connections });
+    } else {
+      await change("POST", serverPath(pool, now.address, `/${what}`));
+    }
+    say({ drain: `${now.address} drains.`, undrain: `${now.address} takes traffic again.`, keep: `${now.address} is kept.` }[what]);
+  } catch (error) {
+    say(`${now.address}: ${words(error)}`);
+  }
+}
+
+let hush = 0;
+
+function say(text) {
+  const node = find("said");
+  node.textContent = text;
+  node.classList.add("shown");
+  clearTimeout(hush);
+  hush = setTimeout(() => node.classList.remove("shown"), 6000);
+}
+
+find("again").addEventListener("click", () => live.start());
+find("sign-out").addEventListener("click", () => signOut(""));
+find("filter").addEventListener("input", draw);
+find("order").addEventListener("change", draw);
+find("pools").addEventListener("more", draw);
