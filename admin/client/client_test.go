@@ -51,6 +51,8 @@ func (f *fake) Pools() []admin.Pool             { return pools }
 func (f *fake) Listeners() []admin.ListenerInfo { return listeners }
 func (f *fake) Ready() (bool, string)           { return true, "" }
 
+func (f *fake) Watch(context.Context, func([]byte) error) error { return nil }
+
 func (f *fake) Pool(name string) (admin.Pool, error) {
 	if name != "web" {
 		return admin.Pool{}, admin.NotFound("pool %q does not exist", name)

@@ -59,9 +59,9 @@ export class Events {
     const [state, word] = kinds[event.kind] ?? ["", event.kind.replaceAll("_", " ")];
     const about = [event.listener, event.pool, event.server].filter(Boolean).join(" ");
     const at = new Date(event.at);
-    const after = event.since ? `after ${span(at - new Date(event.since))}` : "";
+    const before = event.was && event.since ? `${event.was} for ${span(at - new Date(event.since))} before` : "";
     const times = event.count > 1 ? `${event.count} times` : "";
-    const why = [event.reason, ...(event.details ?? []), after, times].filter(Boolean).join(", ");
+    const why = [event.reason, ...(event.details ?? []), before, times].filter(Boolean).join(", ");
     this.list.prepend(
       el(
         "li",

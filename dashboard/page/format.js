@@ -46,7 +46,7 @@ export function span(n) {
 
 /** clock writes the time of day of a Date. */
 export function clock(at) {
-  return at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+  return at.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 }
 
 /** moment writes a Date whole. */
