@@ -59,6 +59,7 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
+	defer func() { closeChromium() }()
 	return m.Run()
 }
 
