@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"github.com/chromedp/cdproto/cdp"
@@ -44,6 +45,18 @@ func startChromium() (context.Context, error) {
 		os.RemoveAll(profile)
 	}
 	return ctx, chromedp.Do(ctx)
+}
+
+// oneTab is held while a test has the browser: two cores have enough to do with one.
+var oneTab sync.Mutex
+
+// newBrowserWorld is newWorld for a test that browses.
+func newBrowserWorld(t *testing.T, limit time.Duration) *world {
+	t.Helper()
+	t.Parallel()
+	oneTab.Lock()
+	t.Cleanup(oneTab.Unlock)
+	return worldFor(t, limit)
 }
 
 // page is the dashboard of a balancer in a tab that shares nothing with others.

@@ -65,7 +65,7 @@ func (p *page) servers() map[string]displayed {
 
 // What the page shows is what the API says, and it moves.
 func TestDashboardShowsWhatIs(t *testing.T) {
-	w := newWorld(t, 90*time.Second)
+	w := newBrowserWorld(t, 90*time.Second)
 	held, dead := w.gate("held"), w.closedPort()
 	other := w.gate("other")
 	echo := w.echoServer()
@@ -140,7 +140,7 @@ func (w *world) delete(b *balancer, pool, address string) {
 
 // Each button does what it says.
 func TestDashboardButtons(t *testing.T) {
-	w := newWorld(t, 90*time.Second)
+	w := newBrowserWorld(t, 90*time.Second)
 	one, two, spare, echo := w.gate("one"), w.gate("two"), w.gate("spare"), w.echoServer()
 	b := w.balance(twoPools([]string{one.address, two.address}, []string{echo}))
 	p := w.browse(b.admin, desktop)
@@ -216,7 +216,7 @@ func TestDashboardButtons(t *testing.T) {
 
 // Everything can be done by the keyboard, and one sees where one is.
 func TestDashboardByKeyboard(t *testing.T) {
-	w := newWorld(t, 90*time.Second)
+	w := newBrowserWorld(t, 90*time.Second)
 	one, spare := w.gate("one"), w.gate("spare")
 	b := w.balance(twoPools([]string{one.address}, []string{w.echoServer()}))
 	p := w.browse(b.admin, desktop)
@@ -263,6 +263,7 @@ func TestDashboardByKeyboard(t *testing.T) {
 	p.do(chromedp.KeyEvent(spare.address + "\r"))
 	b.awaitServer("web", spare.address, "ready", ready)
 	p.until("the focus comes back", `document.activeElement.dataset.do === "upload"`)
+	p.until("the new server is shown", `%s`, row(spare.address))
 	tabTo("the new server", `document.activeElement.closest("tr") === %s`, row(spare.address))
 	p.do(chromedp.KeyEvent("\r"))
 	tabTo("its delete button", `document.activeElement.dataset.do === "delete"`)
@@ -278,7 +279,7 @@ func TestDashboardByKeyboard(t *testing.T) {
 
 // On a phone nothing is cut off; in both schemes everything can be read.
 func TestDashboardOnAPhone(t *testing.T) {
-	w := newWorld(t, 90*time.Second)
+	w := newBrowserWorld(t, 90*time.Second)
 	one, dead := w.gate("one"), w.closedPort()
 	long := "a-host-with-a-very-long-name.in-a-deep.subdomain.of-some-other-name.localhost:8080"
 	b := w.startBalancer(raceBinary, twoPools([]string{one.address, dead, long}, []string{w.echoServer()}))
@@ -334,7 +335,7 @@ func (p *page) legible() {
 
 // A token is asked for, kept in the tab alone, and a reader changes nothing.
 func TestDashboardAsksForAToken(t *testing.T) {
-	w := newWorld(t, 90*time.Second)
+	w := newBrowserWorld(t, 90*time.Second)
 	const secret, reader = "the-secret-of-the-operators", "the-secret-of-the-readers"
 	config := twoPools([]string{w.gate("one").address}, []string{w.echoServer()})
 	tokens := []object{}
@@ -378,7 +379,7 @@ func TestDashboardAsksForAToken(t *testing.T) {
 
 // Text that comes from servers is shown as it is, and never becomes a part of the page.
 func TestDashboardShowsHostileText(t *testing.T) {
-	w := newWorld(t, 60*time.Second)
+	w := newBrowserWorld(t, 60*time.Second)
 	const attack = `<img src=x onerror="document.title='taken'"><script>document.title='taken'</script>`
 	hostile := w.tcpServer(func(conn *net.TCPConn) {
 		if _, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
@@ -402,7 +403,7 @@ func TestDashboardShowsHostileText(t *testing.T) {
 
 // What is old is shown as old, and the page comes back by itself.
 func TestDashboardOutlastsTheBalancer(t *testing.T) {
-	w := newWorld(t, 90*time.Second)
+	w := newBrowserWorld(t, 90*time.Second)
 	config := twoPools([]string{w.gate("one").address}, []string{w.echoServer()})
 	config["admin"] = object{"address": w.freeAddress()}
 	b := w.balance(config)
@@ -429,7 +430,7 @@ func TestDashboardOutlastsTheBalancer(t *testing.T) {
 
 // Of very many servers the page shows some, the others when they are asked for.
 func TestDashboardOfManyServers(t *testing.T) {
-	w := newWorld(t, 90*time.Second)
+	w := newBrowserWorld(t, 90*time.Second)
 	var all []string
 	for i := range 1200 {
 		all = append(all, fmt.Sprintf("127.2.%d.%d:80", i/250, i%250+1))

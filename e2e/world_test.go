@@ -82,6 +82,10 @@ type world struct {
 func newWorld(t *testing.T, limit time.Duration) *world {
 	t.Helper()
 	t.Parallel()
+	return worldFor(t, limit)
+}
+
+func worldFor(t *testing.T, limit time.Duration) *world {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	t.Cleanup(cancel)
 	return &world{t, ctx}

@@ -44,6 +44,15 @@ export function highest(past, column) {
 }
 
 /**
+ * usual returns what a column hardly ever is above, so that a few great values do not
+ * make all others look like nothing.
+ */
+export function usual(past, column) {
+  const sorted = past.values(column).filter((v) => v > 0).sort((a, b) => a - b);
+  return sorted.length === 0 ? 0 : Math.min(sorted.at(-1), 2 * sorted[Math.floor(sorted.length * 0.9)]);
+}
+
+/**
  * A Spark is a small chart of one column up to a value that is the same for all that
  * are to be compared. That of rates has a mark where there were errors.
  */

@@ -34,8 +34,12 @@ export function setAttr(node, name, value) {
   if (node.getAttribute(name) !== value) node.setAttribute(name, value);
 }
 
-/** arrange has the children of a node be these, in this order, moving no more than it must. */
+/**
+ * arrange has the children of a node be these, in this order, moving no more than it
+ * must. What has the focus keeps it.
+ */
 export function arrange(parent, children) {
+  const focused = document.activeElement;
   let at = parent.firstChild;
   for (const child of children) {
     if (child === at) at = at.nextSibling;
@@ -46,4 +50,5 @@ export function arrange(parent, children) {
     at.remove();
     at = next;
   }
+  if (document.activeElement !== focused && parent.contains(focused)) focused.focus({ preventScroll: true });
 }

@@ -1,7 +1,7 @@
 // The rows of tables: of a listener, of all servers of a pool, or of one server. Each
 // opens to show its charts and what can be done.
 
-import { Chart, highest, Spark } from "./chart.js";
+import { Chart, highest, Spark, usual } from "./chart.js";
 import { el, icon, setAttr, setText } from "./dom.js";
 import { bytes, count, moment, ms, none, span } from "./format.js";
 
@@ -157,13 +157,13 @@ export class Row {
 
   /** tops returns what the small charts have to reach up to. */
   get tops() {
-    return this.sparks.map((s) => highest(this.it.past, s.column));
+    return this.sparks.map((s) => (s.gaps ? usual : highest)(this.it.past, s.column));
   }
 
   /** draw draws the small charts, if somebody can see them. */
   draw(tops = this.scale) {
     this.scale = tops;
-    if (this.it && tops && onScreen.has(this.node)) this.sparks.forEach((s, i) => s.draw(this.it.past, Math.max(tops[i] * 1.05, 1)));
+    if (this.it && tops && onScreen.has(this.node)) this.sparks.forEach((s, i) => s.draw(this.it.past, Math.max(tops[i] * 1.05, s.gaps ? 0.1 : 1)));
   }
 
   showDetail() {
