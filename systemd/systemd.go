@@ -59,8 +59,12 @@ func (s *Service) Reloading() (done func()) {
 	return func() { s.tell(daemon.SdNotifyReady) }
 }
 
-// Replaced says that another process is the service from now on.
-func (s *Service) Replaced(pid int) { s.tell(fmt.Sprintf("MAINPID=%d", pid)) }
+// Replaced says that another process is the service from now on. It is the one that the
+// watchdog asks.
+func (s *Service) Replaced(pid int) {
+	s.Close()
+	s.tell(fmt.Sprintf("MAINPID=%d", pid))
+}
 
 // Stopping says that the service stops and may take so long for it: the service
 // manager then waits longer than its unit says, if need be.

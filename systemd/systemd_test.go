@@ -147,3 +147,20 @@ func TestTrouble(t *testing.T) {
 		t.Errorf("without a service manager it said %q", log.String())
 	}
 }
+
+// Who is not the service any more has nothing to tell the watchdog.
+func TestReplaced(t *testing.T) {
+	m := manage(t, 2*time.Millisecond)
+	s := Ready(slog.New(slog.DiscardHandler), "", yes)
+	m.wants("READY=1\nSTATUS=")
+	m.wants("WATCHDOG=1")
+	go func() {
+		s.Replaced(77)
+		time.Sleep(20 * time.Millisecond) // for what should not come
+		s.Status("moving")
+	}()
+	for m.told() != "MAINPID=77" {
+	}
+	m.wants("STATUS=moving")
+	s.Close()
+}
