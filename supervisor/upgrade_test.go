@@ -419,3 +419,15 @@ func TestTheFileOfTheAdminListener(t *testing.T) {
 		t.Error("a file is left where nobody listens")
 	}
 }
+
+// The admin listener may ask for an upgrade before it is known how there can be one.
+func TestAnEarlyUpgrade(t *testing.T) {
+	w := start(t, onePool, "", "1s")
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		w.Upgrade(context.Background())
+	}()
+	w.UpgradeBy(func() (*exec.Cmd, error) { return nil, errors.New("no such binary") }, nil)
+	<-asked
+}
