@@ -2,11 +2,11 @@
 // listeners and servers, changes servers, and has the config reloaded and the balancer
 // drained.
 //
-// A Client holds no connection between calls and needs no closing. Each call
-// ends within ten seconds or when its context does. What goes wrong is one of
-// two kinds: an *Error is what the admin listener itself answered, with the
-// HTTP status; any other error means that no such answer came. No error repeats
-// the token.
+// A Client holds no connection between calls and needs no closing. Each call ends
+// within ten seconds, but for Follow and Live, which go on with what happens, and
+// when its context does. What goes wrong is one of two kinds: an *Error is what the
+// admin listener itself answered, with the HTTP status; any other error means that no
+// such answer came. No error repeats the token.
 package client
 
 import (

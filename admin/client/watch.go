@@ -1,12 +1,10 @@
 package client
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,7 +20,6 @@ const (
 	// every 15 seconds.
 	deadAfter = 45 * time.Second
 	comeBack  = time.Second // after a stream has ended
-	maxLine   = 1 << 20     // bytes of a line of a stream
 
 	logLevelPath = "/v1/log_level"
 )
@@ -124,39 +121,8 @@ type following struct {
 
 // stream reads one stream to its end.
 func (f *following) stream(ctx context.Context) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	dead := time.AfterFunc(deadAfter, cancel)
-	defer dead.Stop()
-	request, err := f.client.compose(ctx, request{method: http.MethodGet, path: "/events", query: f.wanted.query()})
-	if err != nil {
-		return err
-	}
-	request.Header.Set("Accept", "text/event-stream")
-	if f.last != "" {
-		request.Header.Set("Last-Event-ID", f.last)
-	}
-	lasting := *f.client.http
-	lasting.Timeout = 0
-	response, err := lasting.Do(request)
-	if err != nil {
-		return f.client.unreached(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(response.Body, maxAnswer))
-		return f.client.refused(response.StatusCode, text)
-	}
-	f.begun = true
-	lines := bufio.NewScanner(response.Body)
-	lines.Buffer(nil, maxLine)
-	for lines.Scan() {
-		dead.Reset(deadAfter)
-		if err := f.line(lines.Text()); err != nil {
-			return err
-		}
-	}
-	return lines.Err()
+	asked := stream{path: "/events", query: f.wanted.query(), last: f.last, silence: deadAfter, begun: func() { f.begun = true }}
+	return f.client.read(ctx, asked, f.line)
 }
 
 // line takes in a line of a stream. An event's is data and stands behind its ID.
