@@ -11,7 +11,7 @@ import (
 // each may import of this module, its tests included. docs/architecture.md
 // explains it.
 var mayImport = map[string][]string{
-	"fulcrum":                 {"supervisor", "config", "handover", "systemd", "demo", "doctor", "admin", "admin/client", "events", "certtest"},
+	"fulcrum":                 {"supervisor", "config", "handover", "systemd", "demo", "doctor", "admin", "admin/client", "events", "top", "certtest"},
 	"fulcrum/supervisor":      {"config", "admin", "l4", "httpproxy", "health", "resolve", "pool", "loop", "proxyproto", "accesslog", "stats", "series", "state", "events", "handover", "metrics", "certtest"},
 	"fulcrum/l4":              {"relay", "loop", "pool", "limit", "proxyproto", "l4/clienthello", "stats", "accesslog"},
 	"fulcrum/httpproxy":       {"relay", "loop", "pool", "limit", "proxyproto", "stats", "accesslog", "httpproxy/route"},
@@ -22,6 +22,8 @@ var mayImport = map[string][]string{
 	"fulcrum/certtest":        {},
 	"fulcrum/admin/client":    {"admin", "events", "certtest"},
 	"fulcrum/events":          {},
+	"fulcrum/top":             {"admin", "admin/client", "events", "top/quiet"},
+	"fulcrum/top/quiet":       {},
 	"fulcrum/pool":            {},
 	"fulcrum/limit":           {},
 	"fulcrum/proxyproto":      {},

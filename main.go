@@ -57,7 +57,7 @@ func commands() []*cli.Command {
 		serversCommand(), poolsCommand(), listenersCommand(), configCommand(), statusCommand(), stateCommand(),
 		reloadCommand(), upgradeCommand(),
 		drainCommand(), undrainCommand(),
-		explainCommand(), eventsCommand(), logLevelCommand(),
+		topCommand(), explainCommand(), eventsCommand(), logLevelCommand(),
 		schemaCommand(), completionCommand(), manCommand(),
 	}
 }
@@ -80,9 +80,10 @@ const appDescription = `Examples:
    fulcrum servers drain 10.0.0.1:80
    fulcrum servers undrain 10.0.0.1:80
       keep new work away from a server while it is worked on
+   fulcrum top
    fulcrum events --follow
    fulcrum explain web
-      what happens and why; whom the pool web would choose now
+      how it is, each second; what happens and why; whom the pool web would choose now
    fulcrum reload
       have it go over to its config file as it is now
    fulcrum drain --wait

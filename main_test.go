@@ -84,7 +84,7 @@ func TestVersion(t *testing.T) {
 // Help explains, gives an example that can be copied, and goes to stdout.
 func TestHelp(t *testing.T) {
 	commands := []string{"run", "check", "doctor", "tcp", "http", "demo", "servers", "pools", "listeners", "config", "status",
-		"reload", "upgrade", "drain", "undrain", "explain", "events", "log-level", "schema", "completion", "man"}
+		"reload", "upgrade", "drain", "undrain", "top", "explain", "events", "log-level", "schema", "completion", "man"}
 	for _, args := range [][]string{{}, {"--help"}, {"-h"}} {
 		fulcrum(t, args...).ok(append(commands, "fulcrum demo --load", "fulcrum http --listen :8080 --server ", "fulcrum check --config")...)
 	}
@@ -99,6 +99,7 @@ func TestHelp(t *testing.T) {
 		{"servers list", "fulcrum servers list [--admin 127.0.0.1:9900]|--json"},
 		{"servers upload", "fulcrum servers upload [--pool web]|10.0.0.3:80|--weight|1 to 256|--max-connections N|(default: no limit)"},
 		{"listeners", "fulcrum listeners [--admin 127.0.0.1:9900] [--json]|host:port, https://host:port or unix:/path|--token-file FILE|FULCRUM_TOKEN|--ca FILE|--cert FILE|--key FILE"},
+		{"top", "fulcrum top [--once]|--once|--json"},
 		{"events", "fulcrum events [--follow] [--pool web]|--follow|--limit N|--json"},
 		{"explain", "fulcrum explain [--listener http]|[POOL]|--listener NAME"},
 		{"log-level", "fulcrum log-level [--admin 127.0.0.1:9900] [--json] [debug|info|warn|error]"},
