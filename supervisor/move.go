@@ -130,7 +130,11 @@ func (s *Supervisor) bequeath(ctx context.Context) {
 		open, batch := int64(0), 0
 		for l := range s.upgrade.heirs {
 			open += l.open()
-			for messages := l.give(moveBatch); len(messages) > 0 && ctx.Err() == nil; messages = l.give(moveBatch) {
+			for ctx.Err() == nil { // not asked between give and send, or those given were lost
+				messages := l.give(moveBatch)
+				if len(messages) == 0 {
+					break
+				}
 				taken, err := s.send(link, messages, moveTimeout)
 				moved, refused, batch = moved+taken, refused+len(messages)-taken, batch+taken
 				if err != nil {

@@ -431,3 +431,34 @@ func TestAnEarlyUpgrade(t *testing.T) {
 	w.UpgradeBy(func() (*exec.Cmd, error) { return nil, errors.New("no such binary") }, nil)
 	<-asked
 }
+
+// endsLater is a context that ends after it was asked some times.
+type endsLater struct {
+	context.Context
+	times int
+}
+
+func (c *endsLater) Err() error {
+	if c.times--; c.times < 0 {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// Whatever the moment at which the time to move is over: what was taken off a listener
+// is told of or taken back.
+func TestTheTimeToMoveIsOver(t *testing.T) {
+	for times := range 4 {
+		w := start(t, onePool, quoted(echo(t, "a")), "1s")
+		c := dial(t, w.address("echo"))
+		c.say("one")
+		own, others := links(t)
+		others.Close()
+		now := w.current.Load()
+		w.upgrade.link, w.upgrade.heirs = own, map[*listener]bool{now.listeners[0]: true}
+		w.bequeath(&endsLater{context.Background(), times})
+		c.say("two")
+		w.upgrade.link = nil
+		own.Close()
+	}
+}
