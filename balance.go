@@ -221,6 +221,7 @@ func balance(conf *config.Config, load func() (*config.Config, error), log *slog
 	defer service.Close()
 	s.OnDrain(func(deadline time.Time) { service.Status(doing(conf, deadline)) })
 	s.UpgradeBy(successor, service.Replaced)
+	s.Settled()
 	signals.reloading = service.Reloading
 	signals.serve(s, log)
 	signals.replaced = s.Replaced()

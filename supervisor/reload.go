@@ -43,10 +43,6 @@ func (s *Supervisor) ReloadIf(ctx context.Context, condition admin.Condition, dr
 }
 
 func (s *Supervisor) reload(ctx context.Context, condition admin.Condition, dryRun bool) (changes []string, err error) {
-	load := s.load.Load()
-	if load == nil {
-		return nil, admin.Conflict("the balancer runs without a config file, so there is nothing to reload")
-	}
 	if !dryRun {
 		defer func() { s.counted.count(err) }()
 	}
@@ -61,6 +57,10 @@ func (s *Supervisor) reload(ctx context.Context, condition admin.Condition, dryR
 	}
 	if s.stopping.Load() {
 		return nil, errStopping
+	}
+	load := s.load.Load()
+	if load == nil {
+		return nil, admin.Conflict("the balancer runs without a config file, so there is nothing to reload")
 	}
 	c, err := (*load)()
 	if err != nil {

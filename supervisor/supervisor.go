@@ -46,7 +46,7 @@ type Supervisor struct {
 	end      context.CancelFunc
 	stopOnce sync.Once
 
-	reloads  chan struct{}          // holds one while there is a reload; sent before changes is taken
+	reloads  chan struct{}          // holds one while there is a reload or upgrade, and at first; sent before changes is taken
 	changes  sync.Mutex             // held while servers are changed, and while a reload goes over
 	removals map[serverKey]*removal // deleted servers that still drain; guarded by changes
 	removing sync.WaitGroup         // the goroutines of removals, and of a drain
@@ -69,17 +69,22 @@ type Supervisor struct {
 // error that names every problem. The config must be complete (config.Load or
 // Config.Complete) and is not to be changed afterwards. Stop must follow.
 func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
-	return StartWith(c, nil, log)
+	s, err := StartWith(c, nil, log)
+	if err == nil {
+		s.Settled()
+	}
+	return s, err
 }
 
 // StartWith is Start for a process that begins with what another one had opened, and
 // takes its place if there is a Link to it. The sockets that no listener has use for
-// are closed.
+// are closed. Settled must follow, before Stop.
 func StartWith(c *config.Config, h *Heritage, log *slog.Logger) (*Supervisor, error) {
 	s := &Supervisor{log: log, events: events.New(remembered), started: time.Now(), reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.metrics = s.metricsHandler()
 	s.upgrade.replaced = make(chan struct{})
+	s.reloads <- struct{}{} // until Settled
 	defer h.disown()
 	if h != nil && h.Link != nil {
 		if err := s.succeed(c, h); err != nil {
@@ -100,6 +105,10 @@ func StartWith(c *config.Config, h *Heritage, log *slog.Logger) (*Supervisor, er
 	s.begin(first)
 	return s, nil
 }
+
+// Settled has reloads and upgrades begin that were asked for since the start: they wait
+// until it is known how, by ReloadBy and UpgradeBy.
+func (s *Supervisor) Settled() { <-s.reloads }
 
 // begin goes on with what was prepared at start.
 func (s *Supervisor) begin(first *running) {

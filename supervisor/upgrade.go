@@ -64,9 +64,6 @@ func (s *Supervisor) Replaced() <-chan struct{} { return s.upgrade.replaced }
 // in Stop, as far as it can. After an error, which says why the new process did not
 // come about, this one goes on as if nothing had been.
 func (s *Supervisor) Upgrade(ctx context.Context) (pid int, err error) {
-	if s.upgrade.by.Load() == nil {
-		return 0, admin.Conflict("this balancer cannot start another process in its place")
-	}
 	if os.Getpid() == 1 {
 		return 0, admin.Conflict("this is process 1 of its container, which ends with it; start another container instead")
 	}
@@ -79,6 +76,9 @@ func (s *Supervisor) Upgrade(ctx context.Context) (pid int, err error) {
 		defer func() { <-s.reloads }()
 	case <-ctx.Done():
 		return 0, givenUp(ctx)
+	}
+	if s.upgrade.by.Load() == nil {
+		return 0, admin.Conflict("this balancer cannot start another process in its place")
 	}
 	if err := s.suspendChanges(); err != nil {
 		return 0, err

@@ -73,6 +73,7 @@ func (w *world) succeeded(format string, args ...any) *world {
 	if err := <-began; err != nil {
 		w.t.Fatal(err)
 	}
+	next.Settled()
 	w.t.Cleanup(func() { next.stop(0) })
 	return next
 }
