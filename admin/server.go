@@ -26,6 +26,10 @@ const (
 	writeTimeout  = 30 * time.Second // from the end of the head to the end of the answer
 	idleTimeout   = 30 * time.Second
 
+	// silentGrace is how long those have to send their request whose connection was
+	// accepted just before another process went on with the socket.
+	silentGrace = time.Second
+
 	// cutOffTimeout is how long Stop waits for requests after it has closed
 	// their connections and ended their contexts.
 	cutOffTimeout = time.Second
@@ -52,6 +56,7 @@ type Listener struct {
 	lasting *lasting
 
 	started atomic.Bool
+	left    atomic.Bool   // by Leave: another process serves new clients
 	served  chan struct{} // closed when the accepting goroutine has ended
 
 	stop    sync.Once
@@ -126,6 +131,7 @@ func (l *Listener) Socket() (fd int, err error) {
 // got the Socket. Requests under way go on, but for streams, which have their clients come
 // back; their connections are closed afterwards. Stop follows.
 func (l *Listener) Leave() {
+	l.left.Store(true)
 	l.http.SetKeepAlivesEnabled(false)
 	l.bounded.Close()
 	l.lasting.end()
@@ -173,6 +179,9 @@ func (l *Listener) end(ctx context.Context) error {
 	l.lasting.end()
 	if l.started.Load() {
 		<-l.served
+	}
+	if l.left.Load() {
+		l.bounded.awaitSilent(ctx)
 	}
 	l.bounded.closeSilent()
 	err := l.http.Shutdown(ctx)
@@ -248,6 +257,25 @@ func (b *boundedListener) connState(conn net.Conn, state http.ConnState) {
 	b.mu.Unlock()
 	if state == http.StateClosed {
 		<-b.slots
+	}
+}
+
+// awaitSilent gives those on which nothing has come yet a moment to ask.
+func (b *boundedListener) awaitSilent(ctx context.Context) {
+	tick := time.NewTicker(silentGrace / 100)
+	defer tick.Stop()
+	for range 100 {
+		b.mu.Lock()
+		n := len(b.silent)
+		b.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
 	}
 }
 
