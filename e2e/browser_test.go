@@ -184,7 +184,7 @@ func (p *page) until(what, script string, args ...any) {
 		if p.ctx.Err() != nil {
 			p.Fatalf("after %s still not: %s (%s, %v); the page says: %s", time.Since(started).Round(time.Millisecond), what, script, err, p.text())
 		}
-		p.do(chromedp.Sleep(20 * time.Millisecond))
+		time.Sleep(20 * time.Millisecond)
 	}
 }
 

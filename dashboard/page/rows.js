@@ -272,7 +272,7 @@ export class ServerRow extends Row {
   describe(now) {
     return [
       ["State", `${states[now.state] ?? now.state} since ${moment(new Date(now.since))}`],
-      ["Last check", now.reason || none],
+      ["Check found", now.reason || none],
       ["Weight", String(now.weight)],
       ["Most connections", now.max_connections ? String(now.max_connections) : "no limit"],
       ["Source", now.source],
