@@ -120,7 +120,7 @@ func printDemo(w io.Writer, servers *demo.Servers, web, echo, admin string) {
 	for i := range names {
 		fmt.Fprintf(w, "  %s %s", names[i], tcps[i])
 	}
-	fmt.Fprintf(w, "\n  admin  %s\n\nTry, in another terminal:\n\n", admin)
+	fmt.Fprintf(w, "\n  admin  %s, with a dashboard: http://%s/\n\nTry, in another terminal:\n\n", admin, admin)
 	try := func(what, command string, values ...any) {
 		fmt.Fprintf(w, "  # %s\n  "+command+"\n", append([]any{what}, values...)...)
 	}

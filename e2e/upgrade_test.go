@@ -138,7 +138,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 		ended := make(chan error, 2*chats)
 		folder := w.TempDir()
 		w.must(os.WriteFile(folder+"/big", bytes.Repeat([]byte("0123456789abcdef"), 64<<10), 0o644))
-		l := w.found(raceBinary, w.fixed(object{
+		l := w.found(plainBinary, w.fixed(object{
 			"io":               io,
 			"shutdown_timeout": "30s",
 			"listeners": []object{
@@ -190,6 +190,7 @@ func TestUpgradesUnderLoad(t *testing.T) {
 			return l.active("web")+l.active("chat")+l.active("db") == 0
 		})
 		requests := idle.asked + loads[0].ok.Load() + loads[1].ok.Load() + loads[2].ok.Load()
+		w.eventually("all requests are in the access log", func() bool { return linesOf(w, folder+"/web.log") >= requests })
 		if n := linesOf(w, folder+"/web.log"); n != requests {
 			t.Errorf("%d requests are in the access log, %d were answered", n, requests)
 		}
