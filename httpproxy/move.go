@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"fulcrum/loop"
-	"fulcrum/pool"
 	"fulcrum/relay"
 )
 
@@ -263,7 +262,7 @@ func (c *client) depart() {
 	if t := c.tunnel; t != nil {
 		c.tunnel, t.u.tunnel = nil, nil
 		t.u.drop()
-		t.lease.Release(pool.Served)
+		t.lease.Move()
 		t.trace.route.carried.Add(-1)
 		t.trace.server.carried.Add(-1)
 	}

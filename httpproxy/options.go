@@ -140,7 +140,7 @@ func (o *Options) upstreamWhose(is func(*pool.Pool) bool) *Upstream {
 
 func (o *Options) listen() (sockets []int, bound net.Addr, err error) {
 	if len(o.Sockets) > 0 {
-		return loop.Inherit(o.Sockets, len(o.Loops), o.Socket)
+		return loop.Inherit(o.Sockets, len(o.Loops))
 	}
 	return loop.Bind(o.Address, len(o.Loops), o.Socket)
 }

@@ -87,9 +87,7 @@ func (w *worker) follow(next *plan) {
 // update goes over to another plan.
 func (w *worker) update(next *plan) {
 	if w.port != nil && next.Socket != w.plan.Socket {
-		if err := w.port.SetOptions(next.Socket); err != nil {
-			next.Logger.Warn("options of a listening socket could not be changed", "error", err)
-		}
+		w.setOptions(next)
 	}
 	hurry := next.IdleTimeout < w.plan.IdleTimeout
 	w.follow(next)
@@ -121,6 +119,17 @@ func (w *worker) listen(socket int) {
 	var err error
 	if w.port, err = w.loop.Listen(socket, w); err != nil {
 		w.plan.Logger.Error("a loop does not accept connections", "error", err)
+		return
+	}
+	if w.p.inherited {
+		w.setOptions(w.plan)
+	}
+}
+
+// setOptions changes what is inherited by the connections that will be accepted.
+func (w *worker) setOptions(p *plan) {
+	if err := w.port.SetOptions(p.Socket); err != nil {
+		p.Logger.Warn("options of a listening socket could not be changed", "error", err)
 	}
 }
 

@@ -132,7 +132,7 @@ func New(o Options) (*Listener, error) {
 
 func (o *Options) listen() (sockets []int, bound net.Addr, err error) {
 	if len(o.Sockets) > 0 {
-		return loop.Inherit(o.Sockets, len(o.Loops), o.Socket)
+		return loop.Inherit(o.Sockets, len(o.Loops))
 	}
 	return loop.Bind(o.Address, len(o.Loops), o.Socket)
 }

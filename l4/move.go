@@ -140,6 +140,9 @@ func (s *session) depart() {
 	w := s.worker
 	w.carried.Add(-1)
 	s.counts.carried.Add(-1)
+	s.counts.open--
+	w.retire(s.lease.Server(), s.counts)
+	s.lease.Move()
 	s.giveBack()
 	w.remove(s)
 	w.recycle(s)

@@ -350,3 +350,27 @@ func TestAListenerThatHasStoppedTakesNothing(t *testing.T) {
 	}
 	loop.Disown([]int{given[0].Client, given[0].Upstream})
 }
+
+// A server's limit holds for those that wait, too, while others move.
+func TestAQueueWaitsWhileConnectionsMove(t *testing.T) {
+	w := prepareWith(t, pool.Options{Algorithm: pool.LeastConnections, QueueLength: 10})
+	w.options.Default.QueueTimeout = patience
+	server := w.echo(pool.ServerSpec{MaxConnections: 1})
+	w.start()
+	w.dial().wantEcho()
+	for range 5 {
+		w.dial()
+	}
+	eventually(t, "they wait", func() bool { return w.pool.Queued() == 5 })
+	var elsewhere []Connection
+	for end := time.Now().Add(time.Second); time.Now().Before(end); {
+		elsewhere = append(elsewhere, w.Give(16)...)
+		if n := len(elsewhere) + int(server.Active()); n > 1 {
+			t.Errorf("%d connections of a server that may have 1", n)
+			break
+		}
+	}
+	for _, c := range elsewhere {
+		loop.Disown([]int{c.Client, c.Upstream})
+	}
+}

@@ -316,17 +316,17 @@ func (s *session) settle(cause Cause) {
 	} else {
 		w.ends[cause].Add(1)
 	}
-	s.giveBack()
-}
-
-// giveBack gives back what the session was counted on.
-func (s *session) giveBack() {
-	w := s.worker
 	if c := s.counts; c != nil {
 		c.open--
 		w.retire(s.lease.Server(), c)
 	}
 	s.lease.Release(pool.Served)
+	s.giveBack()
+}
+
+// giveBack gives back its places at the listener.
+func (s *session) giveBack() {
+	w := s.worker
 	if s.limited {
 		w.parent.clients.Leave(s.details.client.Addr())
 	}

@@ -46,6 +46,17 @@ func (w *worker) listen(socket int) {
 	var err error
 	if w.port, err = w.loop.Listen(socket, w); err != nil {
 		w.plan.Logger.Error("a loop does not accept connections", "listener", w.plan.Name, "error", err)
+		return
+	}
+	if w.parent.inherited {
+		w.setOptions(w.plan)
+	}
+}
+
+// setOptions changes what is inherited by the connections that will be accepted.
+func (w *worker) setOptions(p *plan) {
+	if err := w.port.SetOptions(p.Socket); err != nil {
+		p.Logger.Warn("options of a listening socket could not be changed", "listener", p.Name, "error", err)
 	}
 }
 
@@ -53,9 +64,7 @@ func (w *worker) listen(socket int) {
 // as they go on.
 func (w *worker) update(p *plan) {
 	if w.port != nil && p.Socket != w.plan.Socket {
-		if err := w.port.SetOptions(p.Socket); err != nil {
-			p.Logger.Warn("options of a listening socket could not be changed", "listener", p.Name, "error", err)
-		}
+		w.setOptions(p)
 	}
 	hurry := p.IdleTimeout != w.plan.IdleTimeout || p.HalfClosedTimeout != w.plan.HalfClosedTimeout
 	w.plan = p

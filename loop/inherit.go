@@ -12,15 +12,16 @@ import (
 // Inherit returns n listening sockets, one for each loop, made of those of one address
 // that another process has opened, which stay the caller's. It stands for Bind. Loops
 // that are more than the sockets share some of them. Clients that wait in the queues
-// are served.
+// are served. Of other options than TCP_NODELAY nothing is changed: see
+// Listener.SetOptions.
 //
 // Each is to be given to Loop.Listen; those that are not are closed by Disown.
-func Inherit(sockets []int, n int, o SocketOptions) (own []int, bound net.Addr, err error) {
+func Inherit(sockets []int, n int) (own []int, bound net.Addr, err error) {
 	if len(sockets) > n {
 		return nil, nil, fmt.Errorf("%d listening sockets are more than the %d loops, and those left over would not be served", len(sockets), n)
 	}
 	for i := range n {
-		fd, err := inheritOne(sockets[i%len(sockets)], o)
+		fd, err := inheritOne(sockets[i%len(sockets)])
 		if err != nil {
 			Disown(own)
 			return nil, nil, fmt.Errorf("inherited socket: %w", err)
@@ -35,7 +36,7 @@ func Inherit(sockets []int, n int, o SocketOptions) (own []int, bound net.Addr, 
 	return own, bound, nil
 }
 
-func inheritOne(socket int, o SocketOptions) (fd int, err error) {
+func inheritOne(socket int) (fd int, err error) {
 	if fd, err = Duplicate(socket); err != nil {
 		return -1, err
 	}
@@ -44,12 +45,7 @@ func inheritOne(socket int, o SocketOptions) (fd int, err error) {
 			unix.Close(fd)
 			return -1, fmt.Errorf("its protocol is number %d, not plain TCP", protocol)
 		}
-		if err = rawSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err == nil {
-			err = clearOptions(fd)
-		}
-		if err == nil {
-			err = o.set(fd)
-		}
+		err = rawSetInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1)
 	}
 	if err != nil {
 		unix.Close(fd)

@@ -239,6 +239,15 @@ func (l *Lease) Release(outcome Outcome) {
 	}
 }
 
+// Move ends the lease of work that goes on in another process. It has one less active
+// here, but as its place is taken there it is handed to nobody who waits.
+func (l *Lease) Move() {
+	if s := l.server; s != nil {
+		l.server = nil
+		s.active.Add(-1)
+	}
+}
+
 // MaxTries is how many servers are tried for one connection or request.
 const MaxTries = 8
 

@@ -137,6 +137,20 @@ func (s *Supervisor) inherit(link *handover.Link) {
 	}
 }
 
+// awaitHeritage waits until nothing more comes from the old process, for as long as that
+// may take to stop.
+func (s *Supervisor) awaitHeritage() {
+	all := make(chan struct{})
+	go func() { // ends when the link does, which Stop sees to
+		defer close(all)
+		s.succeeding.Wait()
+	}()
+	select {
+	case <-all:
+	case <-time.After(s.ShutdownTimeout()):
+	}
+}
+
 // receiveConnection goes on with a connection, or says why it stays where it is.
 func (s *Supervisor) receiveConnection(link *handover.Link, m *handover.Message) bool {
 	a, err := s.current.Load().take(m, false)

@@ -152,7 +152,7 @@ func (s *Supervisor) Stop(ctx context.Context) {
 		s.stopping.Store(true)
 		select {
 		case <-s.upgrade.replaced:
-			s.succeeding.Wait() // what still comes from the process before goes on to the next
+			s.awaitHeritage() // what still comes from the process before goes on to the next
 		default:
 		}
 		s.end()
