@@ -124,6 +124,7 @@ func runConfig(c *cli.Context) error {
 	load := func() (*config.Config, error) { return config.Load(c.String(configFlag.Name)) }
 	conf, err := load()
 	if err != nil {
+		decline(err)
 		return &usageError{err}
 	}
 	return balance(conf, load, log, level)

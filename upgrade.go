@@ -65,6 +65,14 @@ func inherited() (*supervisor.Heritage, error) {
 	return h, nil
 }
 
+// decline tells the process whose place this one was to take, if there is one, why that
+// comes to nothing.
+func decline(why error) {
+	if link, err := handover.Inherited(); err == nil && link != nil {
+		supervisor.Decline(link, why)
+	}
+}
+
 // binary is where this program was found when it began: what is there by now takes over.
 var binary, errBinary = os.Executable()
 

@@ -253,7 +253,7 @@ func TestHeirsThatDoNotComeUp(t *testing.T) {
 		"says nonsense":      {script("echo 'HTTP/1.1 200 OK, and so on' >&\"$FULCRUM_HANDOVER\"\nexec sleep 100\n"), "not the beginning"},
 		"is not there":       {func() { w.must(os.Remove(l.binary)) }, "no such file"},
 		"is no program":      {file("x"), "exec format error"},
-		"has no config":      {func() { w.replaceFile(l.configPath(), []byte(`{"listeners": [`)) }, "ended with exit status 2"},
+		"has no config":      {func() { w.replaceFile(l.configPath(), []byte(`{"listeners": [`)) }, "config.json:1:"},
 		"finds a port taken": {func() { l.rewrite(withListener(config, "more", taken.Addr().String())) }, "address already in use"},
 	} {
 		story.wrong()

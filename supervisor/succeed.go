@@ -22,8 +22,7 @@ func (s *Supervisor) succeed(c *config.Config, h *Heritage) (err error) {
 	link.SetDeadline(time.Now().Add(upgradeTimeout))
 	defer func() {
 		if err != nil {
-			_ = link.Tell(sayFailed, failure{err.Error()}) // the old process sees the end of this one, too
-			link.Close()
+			Decline(link, err)
 		}
 	}()
 	if err := h.receiveSockets(); err != nil {
@@ -67,6 +66,13 @@ func (s *Supervisor) succeed(c *config.Config, h *Heritage) (err error) {
 	s.receiveYours(link)
 	s.succeeding.Go(func() { s.inherit(link) })
 	return nil
+}
+
+// Decline tells the process whose place was to be taken why that comes to nothing, and
+// closes the link.
+func Decline(link *handover.Link, why error) {
+	_ = link.Tell(sayFailed, failure{why.Error()}) // the old process sees the end of this one, too
+	link.Close()
 }
 
 // receiveYours waits until the service manager knows of this process, or for as long as

@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"fulcrum/admin"
 	"fulcrum/events"
@@ -153,7 +156,7 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 	case given:
 	case ctx.Err() != nil:
 		err = context.Cause(ctx)
-	case byItself:
+	case byItself && linkEnded(err):
 		err = fmt.Errorf("%s ended with %v", command.Path, command.ProcessState)
 	}
 	s.log.Error("no other process has taken over", "pid", command.Process.Pid, "error", err)
@@ -164,11 +167,11 @@ func (s *Supervisor) startHeir(ctx context.Context) (pid int, err error) {
 // sockets that it goes on with.
 func (s *Supervisor) settleWith(link *handover.Link) (kept []socketName, err error) {
 	now := s.current.Load()
-	if err := now.sendSockets(link); err != nil {
-		return nil, err
+	if err = now.sendSockets(link); err == nil {
+		err = link.Tell(tellPrepare, nil)
 	}
-	if err := link.Tell(tellPrepare, nil); err != nil {
-		return nil, err
+	if err != nil {
+		return nil, heard(link, err)
 	}
 	if err := expect(link, sayPrepared, &kept); err != nil {
 		return nil, err
@@ -180,6 +183,26 @@ func (s *Supervisor) settleWith(link *handover.Link) (kept []socketName, err err
 		err = expect(link, sayRunning, nil)
 	}
 	return kept, err
+}
+
+// heard returns why a new process that could not be told all has ended, err if it has
+// not said.
+func heard(link *handover.Link, err error) error {
+	link.SetDeadline(time.Now().Add(endsBy))
+	if said, given := errors.AsType[reason](expect(link, sayFailed, nil)); given {
+		return said
+	}
+	return err
+}
+
+// linkEnded reports whether an error is that the other end was closed.
+func linkEnded(err error) bool {
+	for _, end := range []error{io.EOF, io.ErrUnexpectedEOF, unix.EPIPE, unix.ECONNRESET} {
+		if errors.Is(err, end) {
+			return true
+		}
+	}
+	return false
 }
 
 // relock takes the state file back from a new process that has ended.
