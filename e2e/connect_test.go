@@ -9,14 +9,21 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-// closedPort is an address that refuses connections.
+// closedPort is an address that refuses connections: somebody has it, so that nobody else
+// can, and does not listen.
 func (w *world) closedPort() string {
 	w.Helper()
-	l := w.listen()
-	w.must(l.Close())
-	return l.Addr().String()
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	w.must(err)
+	w.Cleanup(func() { unix.Close(fd) })
+	w.must(unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	at, err := unix.Getsockname(fd)
+	w.must(err)
+	return fmt.Sprint("127.0.0.1:", at.(*unix.SockaddrInet4).Port)
 }
 
 // TestServersThatCannotBeConnectedTo: whatever the method, another server is asked
