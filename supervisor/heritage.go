@@ -13,19 +13,19 @@ import (
 // The old one begins; the answers are the new one's. Until commit either may give up,
 // and the old one goes on as if nothing had been.
 const (
-	tellSocket   = "socket"   // a heir's description of listening sockets, with these
-	tellPrepare  = "prepare"  // there are no more sockets: read the config, build everything
-	sayFailed    = "failed"   // why it came to nothing
-	sayPrepared  = "prepared" // all that can fail has been done
-	tellCommit   = "commit"   // what is known of the servers: begin
-	sayRunning   = "running"  // new clients are served
-	tellYours    = "yours"    // the service manager knows who serves from now on
-	tellTCP      = "tcp"      // a connection of a tcp listener
-	tellHTTP     = "http"     // a client of an http listener
-	sayTaken     = "taken"    // the connection goes on in the new process
-	sayRefused   = "refused"  // why it stays in the old one
-	tellCounts   = "counts"   // what was counted so far; nothing comes after it
-	handoverWord = 1          // the version of all this; other versions do not talk to each other
+	tellSocket      = "socket"   // a heir's description of listening sockets, with these
+	tellPrepare     = "prepare"  // there are no more sockets: read the config, build everything
+	sayFailed       = "failed"   // why it came to nothing
+	sayPrepared     = "prepared" // all that can fail has been done
+	tellCommit      = "commit"   // what is known of the servers: begin
+	sayRunning      = "running"  // new clients are served
+	tellYours       = "yours"    // the service manager knows who serves from now on
+	tellTCP         = "tcp"      // a connection of a tcp listener
+	tellHTTP        = "http"     // a client of an http listener
+	sayTaken        = "taken"    // the connection goes on in the new process
+	sayRefused      = "refused"  // why it stays in the old one
+	tellCounts      = "counts"   // what was counted so far; nothing comes after it
+	handoverVersion = 1          // the version of all this; other versions do not talk to each other
 )
 
 // A Heritage is what a process begins with that another one had opened.
@@ -57,7 +57,7 @@ const AdminSocket = "admin listener"
 
 // A socketName says which listener sockets belong to.
 type socketName struct {
-	Version  int    `json:"version"` // handoverWord
+	Version  int    `json:"version"` // handoverVersion
 	Name     string `json:"name"`
 	Address  string `json:"address"` // as the config has it
 	Borrowed bool   `json:"borrowed,omitempty"`
@@ -94,7 +94,7 @@ func (h *Heritage) find(name, address string) *Inherited {
 func (h *Heritage) names() (all []socketName) {
 	for _, s := range h.Sockets {
 		if s.used {
-			all = append(all, socketName{Version: handoverWord, Name: s.Name, Address: s.Address, Borrowed: s.Borrowed})
+			all = append(all, socketName{Version: handoverVersion, Name: s.Name, Address: s.Address, Borrowed: s.Borrowed})
 		}
 	}
 	return all

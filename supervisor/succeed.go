@@ -107,8 +107,8 @@ func (h *Heritage) receiveSockets() error {
 		case err != nil:
 		case m.Kind != tellSocket || len(m.Descriptors) == 0:
 			err = fmt.Errorf("it says %q with %d descriptors in place of %q", m.Kind, len(m.Descriptors), tellSocket)
-		case name.Version != handoverWord:
-			err = fmt.Errorf("it speaks version %d of the handover, this one speaks %d; stop it and start this one", name.Version, handoverWord)
+		case name.Version != handoverVersion:
+			err = fmt.Errorf("it speaks version %d of the handover, this one speaks %d; stop it and start this one", name.Version, handoverVersion)
 		}
 		if err != nil {
 			m.Close()

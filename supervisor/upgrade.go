@@ -262,7 +262,7 @@ func (r *running) sendSockets(link *handover.Link) error {
 // sendSocket passes sockets on, and closes these copies of them.
 func sendSocket(link *handover.Link, name socketName, sockets []int) error {
 	defer loop.Disown(sockets)
-	name.Version = handoverWord
+	name.Version = handoverVersion
 	m := mustMessage(tellSocket, name)
 	m.Descriptors = sockets
 	return link.Send(m)
