@@ -70,10 +70,11 @@ func (s *Supervisor) Upgrade(ctx context.Context) (pid int, err error) {
 	if os.Getpid() == 1 {
 		return 0, admin.Conflict("this is process 1 of its container, which ends with it; start another container instead")
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, upgradeTimeout, errors.New("it took too long"))
-	defer cancel()
-	stop := context.AfterFunc(s.ending, cancel)
-	defer stop()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(s.ending, func() { cancel(errStopping) })()
+	ctx, end := context.WithTimeoutCause(ctx, upgradeTimeout, errors.New("it took too long"))
+	defer end()
 	select {
 	case s.reloads <- struct{}{}:
 		defer func() { <-s.reloads }()
