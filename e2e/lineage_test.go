@@ -91,7 +91,8 @@ func (w *world) install(from, to string) {
 	w.must(os.Rename(to+".new", to))
 }
 
-// fixed gives a config's listeners, and its admin listener, addresses that are free.
+// fixed gives a config's listeners, and its admin listener, addresses that are free, and
+// that nobody else is given once they are closed.
 func (w *world) fixed(config object) object {
 	w.Helper()
 	for _, of := range config["listeners"].([]object) {

@@ -35,7 +35,7 @@ func TestStopUnderLoad(t *testing.T) {
 	w := newWorld(t, 60*time.Second)
 	web, db := w.nginxes("one", "two", "three"), w.redises("one", "two")
 	for round := range rounds {
-		config := underLoad(web, db)
+		config := w.fixed(underLoad(web, db))
 		config["shutdown_timeout"] = "10s"
 		b := w.balance(config)
 		loads := []*load{
@@ -97,7 +97,7 @@ func TestStopServesTheBacklog(t *testing.T) {
 func TestStopLetsWorkFinish(t *testing.T) {
 	w := newWorld(t, 30*time.Second)
 	g, echo := w.gate("held"), w.echoServer()
-	config := httpAndTCP([]any{g.address}, []any{echo}, "round_robin")
+	config := w.fixed(httpAndTCP([]any{g.address}, []any{echo}, "round_robin"))
 	config["shutdown_timeout"] = "20s"
 	b := w.balance(config)
 	held := w.getLater(b.listeners["web"], "/held")
