@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/porttest"
 )
 
 // eager checks as often as possible.
@@ -64,7 +65,7 @@ func TestNothingIsReadyBeforeItsFirstCheckPassed(t *testing.T) {
 
 func TestAServerThatIsDownIsNotReady(t *testing.T) {
 	w := newWorld(t, lazy(""))
-	address := refused(t)
+	address := porttest.Closed(t)
 	w.upload(address)
 	eventually(t, "checked", func() bool { return w.status(address).Health.Checked() })
 	if s := w.status(address); s.Ready || s.Health.Passed || s.Health.Reason != "connection refused" {
@@ -119,7 +120,7 @@ func wantLines(t *testing.T, w *world, want ...string) {
 
 // Servers come and go by name, as after a lookup: the check follows Resolved.
 func TestAddressChangesUnderTheSameName(t *testing.T) {
-	good, bad := script(t, func(net.Conn) {}), refused(t)
+	good, bad := script(t, func(net.Conn) {}), porttest.Closed(t)
 	w := newWorld(t, eager(""))
 	to := func(resolved string) {
 		at := net.TCPAddrFromAddrPort(netip.MustParseAddrPort(resolved))
@@ -136,7 +137,7 @@ func TestAddressChangesUnderTheSameName(t *testing.T) {
 
 func TestOff(t *testing.T) {
 	w := newWorld(t, Options{Off: true})
-	address := refused(t)
+	address := porttest.Closed(t)
 	s := w.upload(address)
 	w.upload("later.example:80")
 	for _, name := range []string{address, "later.example:80"} {

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fulcrum/pool"
+	"fulcrum/porttest"
 )
 
 // maxShown is how long a reason may be: it goes into logs, tables and JSON.
@@ -52,7 +53,7 @@ func TestTCP(t *testing.T) {
 	o := Options{Timeout: patience}
 	reason, passed := probed(t, o, script(t, func(net.Conn) {}))
 	want(t, reason, passed, "connected", true)
-	reason, passed = probed(t, o, refused(t))
+	reason, passed = probed(t, o, porttest.Closed(t))
 	want(t, reason, passed, "connection refused", false)
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/porttest"
 )
 
 // goOn stops the pool's checker and has another one take its place, as a reload does,
@@ -65,7 +66,7 @@ func TestAnotherCheckerGoesOn(t *testing.T) {
 // they find out what is true, and no connection waits for that.
 func TestChecksAreSwitchedOffAndOn(t *testing.T) {
 	w := newWorld(t, lazy(""))
-	s := w.upload(refused(t))
+	s := w.upload(porttest.Closed(t))
 	eventually(t, "checked", func() bool { return s.Health().Checked() })
 	if s.Health().Healthy {
 		t.Fatal("healthy, though nobody listens")

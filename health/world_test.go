@@ -85,17 +85,6 @@ func readHead(conn net.Conn) string {
 	return head.String()
 }
 
-// refused returns an address that nobody listens on.
-func refused(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer listener.Close()
-	return listener.Addr().String()
-}
-
 // world is a pool with its checker, and what was logged.
 type world struct {
 	*pool.Pool

@@ -19,6 +19,7 @@ import (
 
 	"fulcrum/loop"
 	"fulcrum/pool"
+	"fulcrum/porttest"
 )
 
 // listenUnix returns a listener on a unix socket and its path.
@@ -202,33 +203,10 @@ func TestWhereANameLeads(t *testing.T) {
 	}
 }
 
-// closedPort is an address that refuses connections, and is nobody else's.
-func closedPort(t testing.TB) string {
-	fd, address := boundSocket(t)
-	t.Cleanup(func() { unix.Close(fd) })
-	return address
-}
-
-// boundSocket returns a socket that does not listen.
-func boundSocket(t testing.TB) (fd int, address string) {
-	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	name, err := unix.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fd, fmt.Sprintf("127.0.0.1:%d", name.(*unix.SockaddrInet4).Port)
-}
-
 // fullListener is an address that neither accepts nor refuses: its queue of
 // connections is full.
 func fullListener(t testing.TB) (address string, done func()) {
-	fd, address := boundSocket(t)
+	fd, address := porttest.Bound(t)
 	if err := unix.Listen(fd, 0); err != nil {
 		t.Fatal(err)
 	}

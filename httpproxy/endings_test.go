@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/porttest"
 )
 
 // A scenario is a request that ends in some way, and what is known of it then. The
@@ -191,7 +192,7 @@ var scenarios = map[string]scenario{
 	}),
 		counts: "requests 1, drained 1, connects 1",
 		record: "/ received 0 pool web at S tried 1 queue connect duration drained"},
-	"panic": {change: func(o *Options) { o.Logger = slog.New(panicky{slog.DiscardHandler}) }, server: closedPort,
+	"panic": {change: func(o *Options) { o.Logger = slog.New(panicky{slog.DiscardHandler}) }, server: porttest.Closed,
 		client: func(w *world, r *wire) { r.send(get); r.ends() },
 		counts: "requests 1, internal_error 1",
 		record: "/ received 0 pool web at S tried 1 queue duration internal_error"},
@@ -265,14 +266,14 @@ var scenarios = map[string]scenario{
 	"long queue": {change: queueOf(1, 50*time.Millisecond), server: answers(ok2), client: func(w *world, r *wire) { defer occupy(w)(); says(503, get)(w, r) },
 		counts: "requests 1, queue_timeout 1, 5xx 1, sent 21", at: "-",
 		record: "/ received 0 status 503 sent 21 pool web duration queue_timeout"},
-	"refused": {server: closedPort, client: says(502, get),
+	"refused": {server: porttest.Closed, client: says(502, get),
 		counts: "requests 1, connect_failed 1, 5xx 1, sent 32",
 		record: "/ received 0 status 502 sent 32 pool web at S tried 1 queue duration connect_failed"},
 	"connect that takes long": {change: func(o *Options) { o.Default.ConnectTimeout = 50 * time.Millisecond },
 		server: unreachable, client: says(504, get),
 		counts: "requests 1, connect_failed 1, 5xx 1, sent 40",
 		record: "/ received 0 status 504 sent 40 pool web at S tried 1 queue duration connect_failed"},
-	"no resources": {server: closedPort, client: func(w *world, r *wire) {
+	"no resources": {server: porttest.Closed, client: func(w *world, r *wire) {
 		w.pool.Upload(pool.ServerSpec{Address: w.server(0).Address(), Sources: []netip.Addr{netip.MustParseAddr("192.0.2.1")}})
 		says(503, get)(w, r)
 	},

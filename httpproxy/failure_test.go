@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/porttest"
 )
 
 // What could be read in two ways never reaches a server.
@@ -135,7 +136,7 @@ func TestClientThatLeavesInItsBody(t *testing.T) {
 
 func TestRefusedConnectionGoesToTheNextServer(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil, closedPort(t), origin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
+	w := newWorld(t, nil, porttest.Closed(t), origin(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(w, r.Body) }))
 	for range 4 {
 		resp, err := w.http.Post("http://"+w.addr, "x", strings.NewReader("once"))
 		if err != nil {
@@ -160,7 +161,7 @@ func TestRefusedConnectionGoesToTheNextServer(t *testing.T) {
 
 func TestNoServerLeft(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, nil, closedPort(t), closedPort(t))
+	w := newWorld(t, nil, porttest.Closed(t), porttest.Closed(t))
 	r := w.dial()
 	for range 2 { // and the connection lives
 		r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -435,7 +436,7 @@ func TestClientThatLeavesInMidAnswer(t *testing.T) {
 
 func TestHeadThatTakesTooLong(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.HeaderTimeout = 50 * time.Millisecond }, closedPort(t))
+	w := newWorld(t, func(o *Options) { o.HeaderTimeout = 50 * time.Millisecond }, porttest.Closed(t))
 	r := w.dial()
 	r.send("GET / HTTP/1.1\r\nHost")
 	if resp, _, _ := r.response("GET"); resp.StatusCode != 408 {
@@ -460,7 +461,7 @@ func TestBodyThatStops(t *testing.T) {
 // A panic costs the client and the server whose connections it happened on.
 func TestPanicCostsOneConnection(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, func(o *Options) { o.Logger = slog.New(panicky{slog.DiscardHandler}) }, closedPort(t))
+	w := newWorld(t, func(o *Options) { o.Logger = slog.New(panicky{slog.DiscardHandler}) }, porttest.Closed(t))
 	for range 2 {
 		r := w.dial()
 		r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/porttest"
 )
 
 // retrying has the pool retry so often.
@@ -26,7 +27,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 	t.Parallel()
 	var dead []string
 	for range pool.MaxTries {
-		dead = append(dead, closedPort(t))
+		dead = append(dead, porttest.Closed(t))
 	}
 	for attempts := range pool.MaxTries {
 		change, records := logged(t)
@@ -55,7 +56,7 @@ func TestAttemptsAreBounded(t *testing.T) {
 func TestRefusedConnectionsAreTriedAgainForFree(t *testing.T) {
 	t.Parallel()
 	const requests = 100
-	w := newWorld(t, retrying(1, 0), closedPort(t), canned(t, ok2))
+	w := newWorld(t, retrying(1, 0), porttest.Closed(t), canned(t, ok2))
 	for range requests {
 		if resp, body := w.get("/"); resp.StatusCode != 200 || body != "ok" {
 			t.Fatalf("got %d %q", resp.StatusCode, body)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fulcrum/pool"
+	"fulcrum/porttest"
 )
 
 // upstreamTo returns a pool of healthy servers, and patience with them.
@@ -203,7 +204,7 @@ func TestRoutesEditFields(t *testing.T) {
 	broken.Host = "broken"
 	w := newWorld(t, func(o *Options) {
 		routed(t, edited)(o)
-		broken.Upstream = upstreamTo(t, "broken", closedPort(t))
+		broken.Upstream = upstreamTo(t, "broken", porttest.Closed(t))
 		o.Routes = append(o.Routes, broken)
 	}, mirror(t, "default"))
 	r := w.dial()

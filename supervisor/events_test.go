@@ -15,6 +15,7 @@ import (
 	"fulcrum/admin"
 	"fulcrum/config"
 	"fulcrum/events"
+	"fulcrum/porttest"
 )
 
 // story follows the events of a balancer.
@@ -79,9 +80,7 @@ const watched = `{
 // Scripted changes of health, one after another, with their reasons and since when it
 // was otherwise.
 func TestEventsOfHealth(t *testing.T) {
-	l := listen(t)
-	at := l.Addr().String()
-	l.Close()
+	at := porttest.Closed(t)
 	w := start(t, watched, quoted(at))
 	s := w.follow()
 	s.want("server_not_ready all "+at+" unchecked: connection refused", "pool_not_ready all: 1 not healthy")

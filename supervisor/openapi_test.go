@@ -8,6 +8,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"fulcrum/config"
+	"fulcrum/porttest"
 )
 
 // schemas compiles parts of a JSON text that are schemas.
@@ -30,7 +31,7 @@ func schemas(t *testing.T, text string) *jsonschema.Compiler {
 // itself, and the config that it shows is as its schema says.
 func TestAnswersAreAsDescribed(t *testing.T) {
 	a, b := echo(t, "a"), startWeb(t, "b").address
-	w := start(t, twoPools, a, freeAddress(t), b, freeAddress(t))
+	w := start(t, twoPools, a, porttest.Closed(t), b, porttest.Closed(t))
 	w.ready(a, b)
 	dial(t, w.address("echo")).say("hello")
 	if status, _, err := get(t, w.address("web"), "/"); status != 200 {

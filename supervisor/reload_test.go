@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fulcrum/config"
+	"fulcrum/porttest"
 )
 
 // tryReload reloads to what a text says.
@@ -314,7 +315,7 @@ func TestStopEndsWhatReloadsHaveLeft(t *testing.T) {
 
 // Checks are switched off and on: off, every server is ready; on, what they find counts.
 func TestReloadSwitchesChecks(t *testing.T) {
-	a, down := echo(t, "a"), freeAddress(t)
+	a, down := echo(t, "a"), porttest.Closed(t)
 	w := start(t, oneTCP, quoted(a, down), `{"interval": "1s", "fall": 1}`)
 	w.ready(a)
 	eventually(t, "checked", func() bool { return w.server(down).LastCheck != nil })

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fulcrum/config"
+	"fulcrum/porttest"
 )
 
 // While a reload is under way another one waits, though no longer than it may; a stop
@@ -17,7 +18,7 @@ func TestReloadsAndAStop(t *testing.T) {
 		return parse(t, `{"listeners": [{"name": "l", "protocol": "tcp", "address": "127.0.0.1:0", "pool": "p"}%s],
 			"pools": [{"name": "p", "servers": [%q]}]}`, more, server)
 	}
-	added := freeAddress(t)
+	added := porttest.Closed(t)
 	s, err := Start(text(""), quiet)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"fulcrum/admin"
+	"fulcrum/porttest"
 )
 
 func TestUpload(t *testing.T) {
@@ -56,7 +57,7 @@ func TestUpload(t *testing.T) {
 func TestUploadOfAServerThatIsDown(t *testing.T) {
 	a := echo(t, "a")
 	w := start(t, onePool, quoted(a), "1m")
-	down := freeAddress(t)
+	down := porttest.Closed(t)
 	if created, err := w.upload("all", down); !created || err != nil {
 		t.Fatalf("created %t, error %v", created, err)
 	}

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"fulcrum/porttest"
 )
 
 var quiet = slog.New(slog.DiscardHandler)
@@ -23,19 +25,11 @@ func descriptors(t *testing.T) int {
 	return len(all)
 }
 
-// freeAddress returns an address that was free a moment ago.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	return freeAddresses(t, 1)[0]
-}
-
-// freeAddresses returns several, none of them twice.
+// freeAddresses returns addresses that nobody else is given.
 func freeAddresses(t *testing.T, n int) (all []string) {
 	t.Helper()
 	for range n {
-		l := listen(t)
-		defer l.Close()
-		all = append(all, l.Addr().String())
+		all = append(all, porttest.Closed(t))
 	}
 	return all
 }

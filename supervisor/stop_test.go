@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fulcrum/admin"
+	"fulcrum/porttest"
 )
 
 // A stop lets work in flight finish, takes no new work, refuses changes and
@@ -258,8 +259,8 @@ func TestStorm(t *testing.T) {
 		all.Go(func() { storm("echo", echoes[1:], false) })
 		all.Go(func() { storm("web", webs[1:], false) })
 	}
-	all.Go(func() { storm("echo", []string{freeAddress(t)}, true) })
-	all.Go(func() { storm("web", []string{freeAddress(t)}, true) })
+	all.Go(func() { storm("echo", []string{porttest.Closed(t)}, true) })
+	all.Go(func() { storm("web", []string{porttest.Closed(t)}, true) })
 	eventually(t, "changes under load", func() bool {
 		return changes.Load() > 500 && l.served.Load() > 500 || l.failure.Load() != nil
 	})

@@ -5,9 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"fulcrum/admin"
-	"fulcrum/config"
-	"fulcrum/state"
 	"io"
 	"log/slog"
 	"net"
@@ -21,6 +18,11 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fulcrum/admin"
+	"fulcrum/config"
+	"fulcrum/porttest"
+	"fulcrum/state"
 
 	"golang.org/x/sys/unix"
 
@@ -163,9 +165,7 @@ func TestWhoAClientIsMovesAlong(t *testing.T) {
 // A listener is known by its address: under another name it goes on with what it has
 // open and has counted.
 func TestAListenerThatIsRenamedKeepsItsConnections(t *testing.T) {
-	free := listen(t)
-	address := free.Addr().String()
-	free.Close()
+	address := porttest.Closed(t)
 	const text = `{"listeners": [{"name": %q, "protocol": "tcp", "address": %q, "pool": "all"}], "pools": [{"name": "all", "servers": [%q]}]}`
 	server := echo(t, "a")
 	w := start(t, text, "before", address, server)

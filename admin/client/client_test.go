@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"fulcrum/admin"
+	"fulcrum/porttest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -295,13 +296,8 @@ func TestRefusalsArePassedOn(t *testing.T) {
 }
 
 func TestNobodyThere(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address := listener.Addr().String()
-	listener.Close()
-	_, err = client(t, address).List(t.Context())
+	address := porttest.Closed(t)
+	_, err := client(t, address).List(t.Context())
 	if _, ok := errors.AsType[*Error](err); ok || err == nil || !strings.HasPrefix(err.Error(), "no admin listener answers at "+address) {
 		t.Errorf("got %v", err)
 	}
