@@ -128,7 +128,12 @@ var adminHTTP = http.Client{Transport: &http.Transport{DisableKeepAlives: true},
 
 // ask sends a request to the admin listener.
 func (b *balancer) ask(method, path, body string) (status int, answer string, err error) {
-	client, host := adminHTTP, b.admin
+	return b.askBy(adminHTTP, method, path, body)
+}
+
+// askBy is ask by a client of its own.
+func (b *balancer) askBy(client http.Client, method, path, body string) (status int, answer string, err error) {
+	host := b.admin
 	if socket, isUnix := strings.CutPrefix(b.admin, "unix:"); isUnix {
 		host = "fulcrum"
 		client.Transport = &http.Transport{
