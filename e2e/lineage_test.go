@@ -32,8 +32,8 @@ func (l *lineage) heir() int { return l.pids[len(l.pids)-1] }
 // that has much else to do.
 const goneWithin = 10 * time.Second
 
-// found starts the first, of a binary that may be replaced. All addresses in the config are to be
-// fixed: see fixed.
+// found starts the first, of a binary that may be replaced. All addresses in the config
+// are to be fixed: see fixed.
 func (w *world) found(binary string, config object) *lineage {
 	w.Helper()
 	folder := w.TempDir()
