@@ -139,6 +139,9 @@ func TestCloseAll(t *testing.T) {
 		t.Errorf("a clean end: %q", rest)
 	}
 	w.left()
+	if _, _, _, err := w.proxy.Remaining(within(t, 5*time.Second)); err != nil { // the other loop has closed, too
+		t.Error(err)
+	}
 	if resp, _ := w.get("/quick"); resp.StatusCode != 200 {
 		t.Errorf("afterwards: %d", resp.StatusCode)
 	}

@@ -17,13 +17,19 @@ func TestCloseAll(t *testing.T) {
 	w.start()
 	waiting := w.dial()
 	eventually(t, "it waits", func() bool { return w.Stats().Accepted == 1 })
-	w.CloseAll()
-	waiting.wantClosed()
+	closeAll := func(last *client) {
+		t.Helper()
+		w.CloseAll()
+		last.wantClosed()
+		if _, _, err := w.Remaining(t.Context()); err != nil { // the other loop has closed, too
+			t.Fatal(err)
+		}
+	}
+	closeAll(waiting)
 	passes()
 	relayed := w.dial()
 	relayed.wantEcho()
-	w.CloseAll()
-	relayed.wantClosed()
+	closeAll(relayed)
 	w.wantActive(0)
 	if ends := w.Stats().Ends; ends[Drained] != 2 {
 		t.Errorf("ended as %v", ends)
