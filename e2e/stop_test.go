@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -64,10 +65,12 @@ func TestStopServesTheBacklog(t *testing.T) {
 	b := w.balance(config)
 	b.signal(syscall.SIGSTOP)
 	results := make(chan error, 2*clients)
+	var asked sync.WaitGroup
 	ask := func(address string, t talk) {
 		conn := w.dial(address)
+		asked.Add(1)
 		go func() {
-			_, _, err := t(conn, bufio.NewReader(conn))
+			_, _, err := t(asking{conn, &asked}, bufio.NewReader(conn))
 			conn.Close()
 			results <- err
 		}()
@@ -76,6 +79,7 @@ func TestStopServesTheBacklog(t *testing.T) {
 		ask(b.listeners["web"], closing)
 		ask(b.listeners["db"], redisName)
 	}
+	asked.Wait()
 	b.signal(syscall.SIGTERM)
 	b.signal(syscall.SIGCONT)
 	failed := map[string]int{}
@@ -90,6 +94,17 @@ func TestStopServesTheBacklog(t *testing.T) {
 	if code, _ := b.awaitStop(); code != 0 {
 		t.Errorf("exit code %d, want 0", code)
 	}
+}
+
+// asking is a connection on which one request is sent.
+type asking struct {
+	net.Conn
+	asked *sync.WaitGroup
+}
+
+func (a asking) Write(request []byte) (int, error) {
+	defer a.asked.Done()
+	return a.Conn.Write(request)
 }
 
 // TestStopLetsWorkFinish: what was in flight at the signal is finished, while
