@@ -136,13 +136,15 @@ func (c *client) granted(w *pool.Waiter, lease pool.Lease, err error) {
 	c.w.serving = c
 	x.waiter = nil
 	c.alarm.stop()
-	if err != nil {
-		x.fail(x.unavailable(err))
-		return
-	}
 	x.lease = lease
-	x.connect()
-	c.proceed()
+	c.conn.Do(func() {
+		if err != nil {
+			x.fail(x.unavailable(err))
+			return
+		}
+		x.connect()
+		c.proceed()
+	})
 }
 
 // giveUp ends a wait that was too long, unless a server is on its way.

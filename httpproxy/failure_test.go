@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -468,6 +469,21 @@ func TestPanicCostsOneConnection(t *testing.T) {
 		if rest := r.ends(); rest != "" {
 			t.Errorf("got %q", rest)
 		}
+	}
+	w.idle()
+}
+
+// So does one when a request's turn has come, for which no handler was called.
+func TestPanicOfARequestThatWaited(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *Options) { o.Logger = slog.New(panicky{slog.DiscardHandler}) })
+	s, _ := w.pool.Upload(overUnix(filepath.Join(t.TempDir(), "nobody")))
+	r := w.dial()
+	r.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+	w.eventually("it waits", func() bool { return w.pool.Queued() == 1 })
+	w.pool.SetHealth(s, pool.Health{Healthy: true, At: time.Now()})
+	if rest := r.ends(); rest != "" {
+		t.Errorf("got %q", rest)
 	}
 	w.idle()
 }

@@ -23,6 +23,7 @@ type transport interface {
 	Close()
 	Abort()
 	Recycle()
+	Do(f func())
 }
 
 const (
@@ -53,6 +54,7 @@ func (closedTransport) SetTimer(time.Duration)  {}
 func (closedTransport) Close()                  {}
 func (closedTransport) Abort()                  {}
 func (closedTransport) Recycle()                {}
+func (closedTransport) Do(f func())             { f() }
 
 // sockets returns the sockets under two transports, for what is done to sockets
 // only.

@@ -1,7 +1,11 @@
 package l4
 
 import (
+	"context"
 	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -119,6 +123,34 @@ func (w *world) notChecked(s *pool.Server) (passes func()) {
 	w.pool.RemoveDrained(s)
 	s, _ = w.pool.Upload(pool.ServerSpec{Address: "new", Resolved: at})
 	return func() { w.pool.SetHealth(s, pool.Health{Healthy: true, At: time.Now()}) }
+}
+
+// panicky panics when it is told that a server cannot be connected to.
+type panicky struct{ slog.Handler }
+
+func (panicky) Enabled(context.Context, slog.Level) bool { return true }
+func (p panicky) WithAttrs([]slog.Attr) slog.Handler     { return p }
+func (panicky) Handle(_ context.Context, r slog.Record) error {
+	if r.Message == "connect failed" {
+		panic("on purpose")
+	}
+	return nil
+}
+
+// A panic when a client's turn has come, for which no handler was called, costs this
+// client.
+func TestPanicOfAClientThatWaited(t *testing.T) {
+	w := prepare(t, pool.LeastConnections)
+	w.options.Logger = slog.New(panicky{slog.DiscardHandler})
+	path := filepath.Join(t.TempDir(), "nobody")
+	s, _ := w.pool.Upload(pool.ServerSpec{Address: "unix:" + path, Resolved: &net.UnixAddr{Net: "unix", Name: path}})
+	w.start()
+	c := w.dial()
+	eventually(t, "it waits", func() bool { return w.Stats().Accepted == 1 })
+	w.pool.SetHealth(s, pool.Health{Healthy: true, At: time.Now()})
+	c.wantClosed()
+	w.wantEnds(ends{InternalError: 1})
+	w.wantActive(0)
 }
 
 func TestClientsWaitForTheFirstCheck(t *testing.T) {

@@ -152,12 +152,14 @@ func (s *session) granted(w *pool.Waiter, lease pool.Lease, err error) {
 	}
 	s.details.waiter = nil
 	s.pair.Client.StopTimer()
-	if err != nil {
-		s.refuse(err)
-		return
-	}
 	s.lease = lease
-	s.connect()
+	s.pair.Client.Do(func() {
+		if err != nil {
+			s.refuse(err)
+			return
+		}
+		s.connect()
+	})
 }
 
 func (s *session) connect() {

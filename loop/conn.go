@@ -240,6 +240,13 @@ func (c *Conn) fail(err error) {
 	c.handler.Failed(c, err)
 }
 
+// Do calls f, a function that was posted for this connection: a panic in it costs what
+// one in a handler does. It is the loop's.
+func (c *Conn) Do(f func()) {
+	defer c.survive()
+	f()
+}
+
 // survive is deferred around calls of the handler.
 func (c *Conn) survive() {
 	r := recover()

@@ -120,6 +120,7 @@ func TestAPanicIsContained(t *testing.T) {
 		"ended":   {ended: func(*Conn) { panic("a bug in ended") }},
 		"expired": {expired: func(*Conn) { panic("a bug in expired") }},
 		"sent":    {sent: func(*Conn) { panic("a bug in sent") }},
+		"posted":  {},
 		"closed":  {data: func(c *Conn, _ []byte) { c.Close(); panic("a bug in closed") }},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -139,6 +140,8 @@ func TestAPanicIsContained(t *testing.T) {
 				go io.Copy(io.Discard, peer)
 			case "ended":
 				peer.CloseWrite()
+			case "posted":
+				w.Post(func() { c.Do(func() { panic("a bug in posted") }) })
 			default:
 				peer.Write([]byte("x"))
 			}
