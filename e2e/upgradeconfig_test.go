@@ -135,10 +135,38 @@ func TestChangesOutlastUpgrades(t *testing.T) {
 		l.wantSources("after a change and a reload", want)
 	}
 	l.awaitHeir()
+	l.wantHistory(10, three)
 	syscall.Kill(l.heir(), syscall.SIGKILL)
 	w.eventually("nobody has its sockets", func() bool { return refusesConnections(l.listeners["db"]) && refusesConnections(l.admin) })
 	again := w.again(l.configPath())
 	again.wantSources("after kill -9", want)
+}
+
+// wantHistory expects the last process to tell of so many upgrades, and that a server was
+// uploaded in the first one.
+func (l *lineage) wantHistory(upgrades int, uploaded string) {
+	l.w.Helper()
+	var history struct {
+		Events []struct {
+			ID           int64
+			Kind, Server string
+		}
+	}
+	l.get("/events", &history)
+	first, last := false, int64(0)
+	for _, e := range history.Events {
+		if e.Kind == "balancer_upgraded" {
+			upgrades--
+		}
+		first = first || e.Kind == "server_uploaded" && e.Server == uploaded
+		if e.ID <= last {
+			l.w.Errorf("event %d comes after event %d", e.ID, last)
+		}
+		last = e.ID
+	}
+	if !first || upgrades != 0 {
+		l.w.Errorf("the first change is told: %t; %d more upgrades should be", first, upgrades)
+	}
 }
 
 // TestUpgradesAtOnce: of several upgrades that are asked for at the same time each one

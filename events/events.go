@@ -8,10 +8,13 @@
 // be as slow as it likes, and goes on after a break where it was.
 //
 // IDs only ever increase, in the next process too, so that a reader need not know
-// that the balancer was restarted.
+// that the balancer was restarted. A process that takes another one's place begins with
+// the events of that (Inherit).
 package events
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -88,7 +91,8 @@ const foldWithin = time.Second
 type Ring struct {
 	mu     sync.Mutex
 	events []Event       // that of ID i at (i-first) modulo its length; guarded by mu
-	first  int64         // the ID of the first event ever; immutable
+	first  int64         // the ID of the first event here; immutable
+	before []Event       // those of the process before, whose IDs are lower; guarded by mu
 	next   int64         // the ID of the next one; guarded by mu
 	more   chan struct{} // closed with the next event; nil: nobody waits; guarded by mu
 }
@@ -99,6 +103,20 @@ func New(size int) *Ring {
 	// one starts later, so its IDs are greater. JavaScript's numbers hold them exactly.
 	first := time.Now().UnixMicro()
 	return &Ring{events: make([]Event, size), first: first, next: first}
+}
+
+// Inherit has the events of the process before, as its ring tells them, come before
+// those of this one.
+func (r *Ring) Inherit(before []Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.before = nil
+	for _, e := range before {
+		if n := len(r.before); e.ID < r.first && (n == 0 || r.before[n-1].ID < e.ID) {
+			e.bound()
+			r.before = append(r.before, e)
+		}
+	}
 }
 
 // Add writes an event; its ID is given by the ring, its At and Count are now and 1 if
@@ -162,18 +180,30 @@ func (r *Ring) After(id int64) (all []Event, missed int64, more <-chan struct{})
 	from := id + 1
 	if id < r.first || id >= r.next {
 		from = r.first
+		all, missed = r.earlierLocked(id)
 	}
 	oldest := max(r.first, r.next-int64(len(r.events)))
 	if from < oldest {
-		missed, from = oldest-from, oldest
+		missed, from = missed+oldest-from, oldest
 	}
-	if from < r.next {
-		all = make([]Event, 0, r.next-from)
-	}
+	all = slices.Grow(all, int(r.next-from))
 	for ; from < r.next; from++ {
 		all = append(all, *r.atLocked(from))
 	}
 	return all, missed, r.more
+}
+
+// earlierLocked returns the events of the process before that came after the one with
+// that ID, as many as the ring has room for beside its own, and how many more there were.
+func (r *Ring) earlierLocked(id int64) (all []Event, missed int64) {
+	all = r.before
+	if id < r.first {
+		after, _ := slices.BinarySearchFunc(all, id+1, func(e Event, id int64) int { return cmp.Compare(e.ID, id) })
+		all = all[after:]
+	}
+	room := max(0, int64(len(r.events))-(r.next-r.first))
+	missed = max(0, int64(len(all))-room)
+	return slices.Clone(all[missed:]), missed
 }
 
 func (r *Ring) atLocked(id int64) *Event { return &r.events[(id-r.first)%int64(len(r.events))] }

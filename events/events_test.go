@@ -70,6 +70,39 @@ func TestIDsOfAProcessBefore(t *testing.T) {
 	want(t, r, -1, "xy", 0)
 }
 
+// A process that takes another one's place tells what that has told, and a reader of
+// that one goes on where it was.
+func TestEventsOfTheProcessBefore(t *testing.T) {
+	before := New(4)
+	add(before, "abcdef")
+	all, _, _ := before.After(0)
+	atD := want(t, before, all[0].ID, "def", 0) - 2
+	time.Sleep(time.Millisecond)
+	r := New(4)
+	add(r, "x")
+	foreign := Event{ID: 1 << 60, Server: "?"}
+	r.Inherit(append([]Event{all[0], all[0], foreign}, all[1:]...))
+	add(before, "z") // too late to be known
+	z := want(t, before, all[3].ID, "z", 0)
+
+	want(t, r, 0, "defx", 1)
+	want(t, r, atD, "efx", 0)
+	atX := want(t, r, z, "x", 0)
+	want(t, r, 1<<62, "defx", 1)
+	add(r, "y")
+	want(t, r, 0, "efxy", 2)
+	want(t, r, atX, "y", 0)
+	add(r, "12345")
+	want(t, r, atD, "2345", 5)
+	want(t, r, 0, "2345", 7)
+	want(t, r, atX, "2345", 2)
+
+	next := New(4)
+	all, _, _ = r.After(0)
+	next.Inherit(all)
+	want(t, next, atX, "2345", 0)
+}
+
 func TestWaitingForMore(t *testing.T) {
 	r := New(4)
 	add(r, "a")

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"fulcrum/events"
 	"fulcrum/handover"
 	"fulcrum/loop"
 	"fulcrum/pool"
@@ -40,6 +41,7 @@ type Heritage struct {
 type will struct {
 	Health map[string]map[string]pool.Health `json:"health"` // of the servers, by pool and address
 	Tally  *tally                            `json:"tally"`
+	Events []events.Event                    `json:"events"`
 }
 
 // Inherited are listening sockets of one address.

@@ -57,6 +57,7 @@ func (s *Supervisor) succeed(c *config.Config, h *Heritage) (err error) {
 			return err
 		}
 	}
+	s.events.Inherit(h.will.Events)
 	s.begin(first)
 	if err := link.Tell(sayRunning, nil); err != nil {
 		// From here on the old process may have left its sockets: it cannot be

@@ -180,7 +180,8 @@ func (s *Supervisor) settleWith(link *handover.Link) (kept []socketName, err err
 	s.unlock()
 	s.upgrade.unlocked = true
 	s.upgrade.told = now.tally()
-	if err = link.Tell(tellCommit, will{now.health(), s.upgrade.told}); err == nil {
+	lately, _, _ := s.events.After(0)
+	if err = link.Tell(tellCommit, will{now.health(), s.upgrade.told, lately}); err == nil {
 		err = expect(link, sayRunning, nil)
 	}
 	return kept, err
