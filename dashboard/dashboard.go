@@ -8,8 +8,9 @@
 // the tab is closed.
 //
 // The scripts: model.js holds what is known, stream.js reads streams and sends
-// requests, view.js and rows.js show the model, chart.js draws, events.js lists events,
-// dialogs.js asks people, dom.js and format.js help them, main.js puts these together.
+// requests, standing.js, view.js and rows.js show the model, chart.js draws, events.js
+// lists events, dialogs.js and drain.js ask people, dom.js and format.js help them,
+// main.js puts these together.
 package dashboard
 
 import (

@@ -205,6 +205,22 @@ func TestDashboardButtons(t *testing.T) {
 	}
 }
 
+// tabTo presses Tab until what is focused is wanted, and looks whether one sees the focus
+// on the way.
+func (p *page) tabTo(what, script string, args ...any) {
+	p.Helper()
+	for range 60 {
+		p.do(chromedp.KeyEvent("\t"))
+		if outline := eval[string](p, `getComputedStyle(document.activeElement).outlineStyle`); outline == "none" && !eval[bool](p, "document.activeElement === document.body") {
+			p.Errorf("one cannot see the focus on %s", eval[string](p, `document.activeElement.outerHTML.slice(0, 200)`))
+		}
+		if eval[bool](p, "Boolean("+script+")", args...) {
+			return
+		}
+	}
+	p.Fatalf("Tab does not come to %s", what)
+}
+
 // Everything can be done by the keyboard, and one sees where one is.
 func TestDashboardByKeyboard(t *testing.T) {
 	w := newBrowserWorld(t, 90*time.Second)
@@ -213,29 +229,15 @@ func TestDashboardByKeyboard(t *testing.T) {
 	p := w.browse(b.admin, desktop)
 	p.until("the servers are shown", `document.querySelectorAll("tr.server").length === 2`)
 
-	// tabTo presses Tab until what is focused is wanted.
-	tabTo := func(what, script string, args ...any) {
-		t.Helper()
-		for range 60 {
-			p.do(chromedp.KeyEvent("\t"))
-			if outline := eval[string](p, `getComputedStyle(document.activeElement).outlineStyle`); outline == "none" && !eval[bool](p, "document.activeElement === document.body") {
-				t.Errorf("one cannot see the focus on %s", eval[string](p, `document.activeElement.outerHTML.slice(0, 200)`))
-			}
-			if eval[bool](p, "Boolean("+script+")", args...) {
-				return
-			}
-		}
-		t.Fatalf("Tab does not come to %s", what)
-	}
 	p.do(chromedp.KeyEvent("\t"), chromedp.KeyEvent("\r"))
-	tabTo("the filter", `document.activeElement.id === "filter"`)
+	p.tabTo("the filter", `document.activeElement.id === "filter"`)
 	p.do(chromedp.KeyEvent("one"))
 	p.until("the filter works", `document.querySelectorAll("tr.server").length === 0`)
 	p.do(chromedp.KeyEvent("\b\b\b"))
 	p.until("all are back", `document.querySelectorAll("tr.server").length === 2`)
-	tabTo("the server", `document.activeElement.closest("tr") === %s`, row(one.address))
+	p.tabTo("the server", `document.activeElement.closest("tr") === %s`, row(one.address))
 	p.do(chromedp.KeyEvent(" "))
-	tabTo("its drain button", `document.activeElement.dataset.do === "drain"`)
+	p.tabTo("its drain button", `document.activeElement.dataset.do === "drain"`)
 	p.do(chromedp.KeyEvent("\r"))
 	b.awaitServer("web", one.address, "draining", func(s server) bool { return s.Draining })
 	p.until("the focus stays where the button was", `document.activeElement.dataset.do === "undrain"`)
@@ -243,27 +245,27 @@ func TestDashboardByKeyboard(t *testing.T) {
 	b.awaitServer("web", one.address, "ready", ready)
 	p.until("it is announced", `document.querySelector("#announced").textContent.includes("%s of pool web is ready.")`, one.address)
 
-	tabTo("a chart", `document.activeElement.getAttribute("role") === "slider"`)
+	p.tabTo("a chart", `document.activeElement.getAttribute("role") === "slider"`)
 	p.do(chromedp.KeyEvent("\u0302")) // the left arrow
 	p.until("it says the past", `document.activeElement.getAttribute("aria-valuetext").startsWith("1 s ago: a second")`)
 
 	eval[any](p, `document.querySelector("#pools-title").focus()`)
-	tabTo("the upload", `document.activeElement.dataset.do === "upload"`)
+	p.tabTo("the upload", `document.activeElement.dataset.do === "upload"`)
 	p.do(chromedp.KeyEvent("\r"))
 	p.until("the dialog has the focus", `document.activeElement.id === "address"`)
 	p.do(chromedp.KeyEvent(spare.address + "\r"))
 	b.awaitServer("web", spare.address, "ready", ready)
 	p.until("the focus comes back", `document.activeElement.dataset.do === "upload"`)
 	p.until("the new server is shown", `%s`, row(spare.address))
-	tabTo("the new server", `document.activeElement.closest("tr") === %s`, row(spare.address))
+	p.tabTo("the new server", `document.activeElement.closest("tr") === %s`, row(spare.address))
 	p.do(chromedp.KeyEvent("\r"))
-	tabTo("its delete button", `document.activeElement.dataset.do === "delete"`)
+	p.tabTo("its delete button", `document.activeElement.dataset.do === "delete"`)
 	p.do(chromedp.KeyEvent("\r"))
 	p.until("somebody is asked", `document.querySelector("#delete[open]")`)
 	p.do(chromedp.KeyEvent("\u001b"))
 	p.until("Escape closes", `!document.querySelector("dialog[open]")`)
 	p.do(chromedp.KeyEvent("\r"))
-	tabTo("the confirmation", `document.activeElement.matches("#delete [type=submit]")`)
+	p.tabTo("the confirmation", `document.activeElement.matches("#delete [type=submit]")`)
 	p.do(chromedp.KeyEvent("\r"))
 	b.awaitGone("web", spare.address)
 }
@@ -294,11 +296,39 @@ func TestDashboardOnAPhone(t *testing.T) {
 		p.press(one.address, "delete")
 		p.until("a dialog", `document.querySelector("#delete[open]").getBoundingClientRect().right <= innerWidth`)
 		p.legible()
+		p.do(chromedp.Click("#delete [value=cancel]"))
+		p.fitsDraining(b, dead, fits)
 		dark := eval[bool](p, `(([r, g, b]) => r + g + b < 200)(getComputedStyle(document.body).backgroundColor.match(/\d+/g).map(Number))`)
 		if dark != (as.scheme == "dark") {
 			t.Errorf("%v: dark is %t", as, dark)
 		}
 	}
+}
+
+// fitsDraining looks at the page while the balancer and a server of the pool web drain,
+// and at what it asks then.
+func (p *page) fitsDraining(b *balancer, server string, fits func(what string)) {
+	p.Helper()
+	for _, path := range []string{"/drain?timeout=1h", "/v1/pools/web/servers/" + server + "/drain"} {
+		if status, text, err := b.ask("POST", path, ""); err != nil || status != 200 {
+			p.Fatal(status, text, err)
+		}
+	}
+	p.until("it drains", `document.querySelector("#left").checkVisibility() && document.querySelector(".pool .left").checkVisibility()`)
+	fits("draining")
+	p.legible()
+	for button, what := range map[string]string{ofWhole: "deadline", ofWeb: "undrain"} {
+		p.asks(button, what)
+		p.until("the dialog fits", `((d) => d.right <= innerWidth && d.bottom <= innerHeight)(document.querySelector("#drain").getBoundingClientRect())`)
+		p.legible()
+		p.cancels()
+	}
+	for _, path := range []string{"/undrain", "/v1/pools/web/undrain"} {
+		if status, text, err := b.ask("POST", path, ""); err != nil || status != 200 {
+			p.Fatal(status, text, err)
+		}
+	}
+	p.until("nothing drains", `document.querySelector("#left").hidden && document.querySelector(".pool .left").hidden`)
 }
 
 // legible expects a contrast of 4.5 between all text and what is behind it, as WCAG 2.2

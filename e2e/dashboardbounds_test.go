@@ -60,6 +60,15 @@ func TestDashboardAsksForAToken(t *testing.T) {
 	if buttons := eval[int](p, `[...document.querySelectorAll("[data-do]")].filter((b) => b.checkVisibility()).length`); buttons != 0 {
 		t.Errorf("a reader has %d buttons", buttons)
 	}
+	for _, path := range []string{"/drain?timeout=1h", "/v1/pools/web/drain"} {
+		w.curl(nil, "-f", "-X", "POST", "-H", "Authorization: Bearer "+secret, "http://"+b.admin+path)
+	}
+	p.until("a reader sees drains", `document.querySelector("#left").innerText.startsWith("0 connections are open") && document.querySelector("#standing").innerText.includes("Draining until") && document.querySelector(".pool .state").innerText.trim() === "Draining" && !document.querySelector(".pool .left").hidden`)
+	if buttons := eval[int](p, `[...document.querySelectorAll("[data-do]")].filter((b) => b.checkVisibility()).length`); buttons != 0 {
+		t.Errorf("a reader has %d buttons while all drains", buttons)
+	}
+	p.do(chromedp.Click("#sign-out"))
+	p.until("a stranger sees nothing", `document.querySelector("header").innerText.trim() === "fulcrum"`)
 }
 
 // Text that comes from servers is shown as it is, and never becomes a part of the page.

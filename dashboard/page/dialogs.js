@@ -4,9 +4,17 @@ import { change, Refused, serverPath } from "./stream.js";
 
 const find = (id) => document.getElementById(id);
 
-// ask shows a dialog and calls send when it is confirmed; it closes if that went well,
-// and else says what was wrong.
-function ask(dialog, send) {
+/**
+ * ask shows a dialog and calls send when it is confirmed; it closes if that went well,
+ * and else says what was wrong. If the button that it was opened with is gone by then,
+ * the one beside it gets the focus.
+ */
+export function ask(dialog, send) {
+  const opener = document.activeElement.closest(".actions");
+  dialog.onclose = () => {
+    const lost = document.activeElement === document.body || dialog.contains(document.activeElement);
+    if (lost) opener?.querySelector("button")?.focus();
+  };
   const form = dialog.querySelector("form");
   const problem = form.querySelector(".problem");
   const submit = form.querySelector("[type=submit]");

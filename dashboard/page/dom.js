@@ -35,6 +35,19 @@ export function setAttr(node, name, value) {
 }
 
 /**
+ * offer has the buttons in a node be these, each [what, word, about], which call
+ * act(what). What they are about is for those who do not see where they are. If the one
+ * that has the focus goes, the first one gets it.
+ */
+export function offer(node, buttons, act) {
+  const had = node.contains(document.activeElement);
+  const known = new Map([...node.children].map((b) => [b.dataset.do, b]));
+  const make = (what, word, about) => el("button", { type: "button", "data-do": what, onclick: () => act(what) }, word, el("span", { class: "hidden" }, ` ${about}`));
+  arrange(node, buttons.map(([what, ...words]) => known.get(what) ?? make(what, ...words)));
+  if (had && !node.contains(document.activeElement)) node.querySelector("button")?.focus();
+}
+
+/**
  * arrange has the children of a node be these, in this order, moving no more than it
  * must. What has the focus keeps it.
  */

@@ -1,11 +1,13 @@
 // What the page does: reads the stream, shows the model, acts on buttons.
 
 import { askDelete, askToken, askUpload, words } from "./dialogs.js";
-import { setAttr, setText } from "./dom.js";
+import { setText } from "./dom.js";
+import { askBalancer, askPool, showActive } from "./drain.js";
 import { Events } from "./events.js";
-import { clock, count, plural, span } from "./format.js";
+import { clock, count, plural } from "./format.js";
 import { Model } from "./model.js";
 import { states } from "./rows.js";
+import { Standing } from "./standing.js";
 import { change, Refused, serverPath, Stream, token } from "./stream.js";
 import { Listeners, Overview, Pools } from "./view.js";
 
@@ -14,6 +16,7 @@ const model = new Model();
 const overview = new Overview(find("overview"));
 const listeners = new Listeners(find("listeners"));
 const pools = new Pools(find("pools"), act);
+const standing = new Standing(act);
 const events = new Events(find("events"));
 let frame = 0;
 let retry = null; // {at, text} while the connection is lost
@@ -29,7 +32,7 @@ const live = new Stream("/live", {
   onMessage(message) {
     model.take(message);
     found();
-    announce(model.takeChanges());
+    announce(model.takeChanges(), model.balancer?.now.draining);
     show();
   },
   onLost(error, delay) {
@@ -54,38 +57,36 @@ function draw() {
   if (!model.balancer) return;
   find("waiting").hidden = true;
   find("board").hidden = false;
-  drawTop(model.balancer.now);
+  standing.show(model.balancer.now, model.at);
+  showActive();
+  drawTitle();
   overview.show(model.balancer);
   listeners.show(model.listeners);
   pools.show(model.pools, { filter: find("filter").value, order: find("order").value });
   find("no-pool").hidden = model.pools.size > 0;
 }
 
-function drawTop(now) {
-  const [state, word] = now.draining
-    ? ["draining", `Draining until ${clock(new Date(now.deadline))}`]
-    : now.ready ? ["ready", "Ready"] : ["not healthy", `Not ready: ${now.reason}`];
-  const standing = find("standing");
-  standing.hidden = false;
-  standing.dataset.state = state;
-  setAttr(standing.querySelector("use"), "href", `#state-${state.replace(" ", "-")}`);
-  setText(standing.querySelector("span"), word);
-  const up = span(model.at - new Date(now.started));
-  setText(find("about"), `${plural(now.connections, "connection", "connections")} · up ${up} · ${now.version}`);
+function drawTitle() {
   let bad = 0;
   for (const pool of model.pools.values()) bad += pool.now.servers - pool.now.ready;
   const title = bad ? `${bad} not ready · fulcrum` : "fulcrum";
   if (document.title !== title) document.title = title;
 }
 
-// announce says which servers have changed, to those who do not see it.
-function announce(changes) {
-  if (changes.length === 0) return;
+let drained; // whether the balancer drained when that was told last
+
+// announce says which servers have changed, and whether the balancer begins or ceases to
+// drain, to those who do not see it.
+function announce(changes, drains) {
+  const turned = drained !== undefined && drains !== drained;
+  drained = drains;
+  if (changes.length === 0 && !turned) return;
   const most = 3;
   const texts = changes.slice(0, most).map(({ now }) => {
     const why = now.state === "not healthy" ? `: ${now.reason}` : "";
     return `${now.address} of pool ${now.pool} is ${(states[now.state] ?? now.state).toLowerCase()}${why}.`;
   });
+  if (turned) texts.unshift(drains ? "The balancer drains." : "The balancer drains no longer.");
   if (changes.length > most) texts.push(`And ${count(changes.length - most)} more.`);
   find("announced").textContent = texts.join(" ");
 }
@@ -123,6 +124,7 @@ function signOut(problem) {
   live.stop();
   events.stop();
   found();
+  standing.hide();
   find("sign-out").hidden = true;
   find("waiting").hidden = true;
   find("board").hidden = true;
@@ -137,6 +139,8 @@ async function act(what, pool, now) {
   if (what === "upload" || what === "edit") return askUpload(pool, now, say);
   if (what === "delete") return askDelete(pool, now, say);
   try {
+    if (!pool) return await askBalancer(what, standing, say);
+    if (!now) return await askPool(what, pool, () => model.pools.get(pool)?.now.active ?? 0, say);
     if (what === "keep") {
       await change("PUT", serverPath(pool, now.address), { weight: now.weight, max_connections: now.max_connections });
     } else {
@@ -144,7 +148,7 @@ async function act(what, pool, now) {
     }
     say({ drain: `${now.address} drains.`, undrain: `${now.address} takes traffic again.`, keep: `${now.address} is kept.` }[what]);
   } catch (error) {
-    say(`${now.address}: ${words(error)}`);
+    say(`${now?.address ?? pool ?? "The balancer"}: ${words(error)}`);
   }
 }
 

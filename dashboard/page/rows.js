@@ -2,7 +2,7 @@
 // opens to show its charts and what can be done.
 
 import { Chart, highest, Spark, usual } from "./chart.js";
-import { el, icon, setAttr, setText } from "./dom.js";
+import { el, icon, offer, setAttr, setText } from "./dom.js";
 import { bytes, count, moment, ms, none, span } from "./format.js";
 
 /** states are what a server can be, in words. */
@@ -289,12 +289,6 @@ export class ServerRow extends Row {
     const state = this.it?.now.state;
     const wanted = state === "deleting" ? ["keep", "delete"] : [state === "draining" ? "undrain" : "drain", "edit", "delete"];
     const words = { drain: "Drain", undrain: "Undrain", edit: "Change…", delete: "Delete…", keep: "Keep" };
-    const had = this.actions.contains(document.activeElement);
-    this.actions.replaceChildren(
-      ...wanted.map((what) =>
-        el("button", { type: "button", "data-do": what, onclick: () => this.act(what, this.it.now) }, words[what], el("span", { class: "hidden" }, ` ${this.label.textContent}`)),
-      ),
-    );
-    if (had) this.actions.firstChild.focus();
+    offer(this.actions, wanted.map((what) => [what, words[what], this.label.textContent]), (what) => this.act(what, this.it.now));
   }
 }

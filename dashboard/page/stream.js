@@ -47,9 +47,23 @@ export async function change(method, path, body, headers) {
   return answer.json();
 }
 
+/**
+ * look asks for what would be changed, without changing it (a POST with dry_run), or for
+ * what there is, and returns it with its entity tag.
+ */
+export async function look(method, path) {
+  const answer = await request(method, path, { signal: AbortSignal.timeout(15000) });
+  return { etag: answer.headers.get("ETag"), body: await answer.json() };
+}
+
+/** poolPath returns the path of a pool under /v1. */
+export function poolPath(pool, rest = "") {
+  return `/v1/pools/${encodeURIComponent(pool)}${rest}`;
+}
+
 /** serverPath returns the path of a server under /v1. */
 export function serverPath(pool, address, rest = "") {
-  return `/v1/pools/${encodeURIComponent(pool)}/servers/${encodeURIComponent(address)}${rest}`;
+  return poolPath(pool, `/servers/${encodeURIComponent(address)}${rest}`);
 }
 
 const longestLine = 32 << 20;

@@ -1,7 +1,7 @@
 // The tables of listeners and pools: which rows there are, in which order.
 
-import { arrange, el, icon, setText } from "./dom.js";
-import { count, plural } from "./format.js";
+import { arrange, el, icon, offer, setAttr, setText } from "./dom.js";
+import { count, plural, span } from "./format.js";
 import { charts, heads, ListenerRow, ServerRow, states, TotalRow } from "./rows.js";
 
 // How many servers of a pool are shown until more are asked for.
@@ -80,6 +80,8 @@ class PoolCard {
     this.ready = el("span");
     this.standing = el("p", { class: "state" }, this.shape, this.ready);
     this.about = el("p", { class: "about" });
+    this.left = el("p", { class: "left", hidden: true });
+    this.actions = el("p", { class: "actions" });
     this.body = el("tbody");
     this.none = el("p", { class: "nothing", hidden: true });
     this.more = el("button", { type: "button", class: "more", hidden: true, onclick: () => this.showMore() });
@@ -92,7 +94,8 @@ class PoolCard {
         el("h3", {}, name),
         this.standing,
         this.about,
-        el("button", { type: "button", "data-do": "upload", onclick: () => act("upload", name) }, "Upload a server", el("span", { class: "hidden" }, ` to ${name}`)),
+        this.actions,
+        this.left,
       ),
       el("table", {}, el("caption", { class: "hidden" }, `Servers of pool ${name}`), heads("Server", "Rate"), this.body),
       this.none,
@@ -104,10 +107,17 @@ class PoolCard {
     const { ready, servers, algorithm, queued } = pool.now;
     this.total.show(pool);
     this.total.draw(this.total.tops);
-    const state = ready === 0 ? "not healthy" : ready < servers ? "partly" : "ready";
+    const { draining, whole } = drains(pool);
+    const state = whole ? "draining" : ready === 0 ? "not healthy" : ready < servers ? "partly" : "ready";
     this.standing.dataset.state = state;
-    this.shape.firstChild.setAttribute("href", `#state-${{ "not healthy": "not-healthy", partly: "draining", ready: "ready" }[state]}`);
-    setText(this.ready, servers === 0 ? "No servers" : `${ready} of ${servers} ready`);
+    setAttr(this.shape.firstChild, "href", `#state-${{ "not healthy": "not-healthy", partly: "draining" }[state] ?? state}`);
+    setText(this.ready, whole ? states.draining : servers === 0 ? "No servers" : `${ready} of ${servers} ready` + (draining.length ? `, ${draining.length} draining` : ""));
+    this.left.hidden = draining.length === 0;
+    setText(this.left, left(draining));
+    const buttons = [["upload", "Upload a server", `to ${this.name}`]];
+    if (draining.length > 0) buttons.unshift(["undrain", "Undrain…", `pool ${this.name}`]);
+    if (servers > 0 && !whole) buttons.unshift(["drain", "Drain…", `pool ${this.name}`]);
+    offer(this.actions, buttons, (what) => this.act(what, this.name));
     setText(this.about, algorithm.replace("_", " ") + (queued ? `, ${count(queued)} waiting` : ""));
   }
 
@@ -159,6 +169,25 @@ class PoolCard {
     this.total.remove();
     this.node.remove();
   }
+}
+
+// drains returns the servers of a pool that drain, and whether the whole pool does: all
+// but those that are being deleted, when all of them are known.
+function drains(pool) {
+  const staying = [...pool.servers.values()].filter((s) => s.now.state !== "deleting");
+  const draining = staying.filter((s) => s.now.state === "draining");
+  const whole = draining.length > 0 && draining.length === staying.length && pool.servers.size >= pool.now.servers;
+  return { draining, whole };
+}
+
+// left says what servers that drain have in flight. What a server has was there when it
+// began to drain.
+function left(draining) {
+  const busy = draining.filter((s) => s.now.active > 0);
+  if (busy.length === 0) return "What drains has nothing in flight any more.";
+  const active = busy.reduce((sum, s) => sum + s.now.active, 0);
+  const since = Math.min(...busy.map((s) => new Date(s.now.since)));
+  return `What drains has ${count(active)} in flight, the oldest for at least ${span(Date.now() - since)}.`;
 }
 
 function matches({ address, state, reason }, wanted) {
