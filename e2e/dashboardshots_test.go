@@ -22,7 +22,7 @@ func TestDashboardScreenshots(t *testing.T) {
 	demo := w.start(w.command(plainBinary, "demo", "--load", "--admin", w.freeAddress()))
 	admin, web := "", ""
 	w.eventually("the demo runs", func() bool {
-		found := regexp.MustCompile(`admin  (\S+)`).FindStringSubmatch(demo.stdout.String())
+		found := regexp.MustCompile(`dashboard: http://(\S+)/`).FindStringSubmatch(demo.stdout.String())
 		away := regexp.MustCompile(`http://(\S+)/quit`).FindStringSubmatch(demo.stdout.String())
 		if found == nil || away == nil {
 			return false

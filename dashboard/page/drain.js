@@ -31,7 +31,7 @@ function confirm({ title, note, word, time, inFlight }, send) {
 // What becomes of the servers of a pool, of which n change.
 const ofPool = {
   drain(n) {
-    return `${plural(n, "server gets", "servers get")} no new work, and what is in flight there goes on as long as it takes. New clients of the pool are refused until a server is undrained or uploaded, also after a reload or a restart.`;
+    return `${plural(n, "server gets", "servers get")} no new work, and what is in flight there goes on as long as it takes. New clients of the pool are refused until a server is undrained or uploaded.`;
   },
   undrain(n) {
     return `${plural(n, "server gets", "servers get")} work again when healthy, also what was drained on its own.`;

@@ -30,7 +30,8 @@ export class Standing {
     setAttr(standing.querySelector("use"), "href", `#state-${state.replace(" ", "-")}`);
     setText(standing.querySelector("span"), word);
     const up = span(at - new Date(now.started));
-    setText(find("about"), `${plural(now.connections, "connection", "connections")} · up ${up} · ${now.version}`);
+    const open = now.draining ? [] : [plural(now.connections, "connection", "connections")]; // else it is said below
+    setText(find("about"), [...open, `up ${up}`, now.version].join(" · "));
     find("left").hidden = !now.draining;
     if (now.draining) setText(find("left"), `${this.left()} ${over ? `What was left at ${clock(deadline)} was closed; who comes is still served.` : "What is left then is closed."}`);
     const buttons = now.draining ? [["undrain", "Undrain…"], ["deadline", "Deadline…"]] : [["drain", "Drain…"]];
