@@ -82,8 +82,9 @@ type Controller interface {
 	// send fails or the balancer stops.
 	Watch(ctx context.Context, send func(message []byte) error) error
 
-	// Config returns the config as it runs, in JSON and without secrets.
-	Config() json.RawMessage
+	// Config returns the config as it runs, in JSON and without secrets, and its entity
+	// tag, which is another when what is left out is.
+	Config() (text json.RawMessage, etag string)
 
 	// Status returns what there is to say of the whole balancer.
 	Status() Status

@@ -73,7 +73,10 @@ func (f *fake) Watch(ctx context.Context, send func([]byte) error) error {
 	}
 }
 
-func (f *fake) Config() json.RawMessage { return json.RawMessage(`{"listeners": [], "pools": []}`) }
+func (f *fake) Config() (json.RawMessage, string) {
+	const text = `{"listeners": [], "pools": []}`
+	return json.RawMessage(text), ETagOf([]byte(text))
+}
 
 func (f *fake) Status() Status {
 	ok, reason := f.Ready()
@@ -161,7 +164,8 @@ func (f *fake) changeServer(p *Pool, c ServerChange, done *Changed) error {
 func (f *fake) ReloadIf(_ context.Context, c Condition, dryRun bool) ([]string, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := c.Holds(ETagOf(f.Config())); err != nil {
+	_, etag := f.Config()
+	if err := c.Holds(etag); err != nil {
 		return nil, err
 	}
 	f.calls = append(f.calls, dryRun)

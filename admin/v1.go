@@ -53,8 +53,8 @@ func (h *handler) getListener(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *handler) config(w http.ResponseWriter, _ *http.Request) error {
-	config := h.controller.Config()
-	return answerTagged(w, ETagOf(config), config)
+	config, etag := h.controller.Config()
+	return answerTagged(w, etag, config)
 }
 
 func (h *handler) status(w http.ResponseWriter, _ *http.Request) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,21 @@ func (c *Config) JSON() []byte {
 	var b bytes.Buffer
 	encode(&b, reflect.ValueOf(*c))
 	return b.Bytes()
+}
+
+// Hidden returns the values that JSON hides, in the order of the file.
+func (c *Config) Hidden() (values []string) {
+	for _, l := range c.Listeners {
+		for _, r := range l.Routes {
+			if r.RequestHeaders == nil {
+				continue
+			}
+			for _, one := range slices.Concat(r.RequestHeaders.Set, r.RequestHeaders.Add) {
+				values = append(values, one.Value)
+			}
+		}
+	}
+	return values
 }
 
 // encode writes a value as a file has it.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -68,5 +69,8 @@ func TestJSONHidesRequestHeaders(t *testing.T) {
 	}
 	if got := c.Listeners[0].Routes[0].RequestHeaders.Set[0].Value; got != "s3cr3t" {
 		t.Errorf("the config itself was changed: %q", got)
+	}
+	if hidden := c.Hidden(); !slices.Equal(hidden, []string{"s3cr3t", "s3cr3t"}) {
+		t.Errorf("said to be hidden: %q", hidden)
 	}
 }

@@ -224,9 +224,9 @@ func TestStatusAndConfig(t *testing.T) {
 	if status.PID == 0 || status.Version != Version() || !status.Ready || status.UptimeSeconds <= 0 || status.Config != "" || status.IO != w.Listeners()[0].IO {
 		t.Errorf("%+v", status)
 	}
-	again := parse(t, "%s", w.Config())
-	if !reflect.DeepEqual(again, w.current.Load().config) {
-		t.Errorf("the config is shown as %s", w.Config())
+	text, _ := w.Config()
+	if again := parse(t, "%s", text); !reflect.DeepEqual(again, w.current.Load().config) {
+		t.Errorf("the config is shown as %s", text)
 	}
 	w.stop(0)
 	if status := w.Status(); status.Ready || status.Reason != "stopping" {

@@ -133,3 +133,21 @@ func TestConditions(t *testing.T) {
 	want(200, "POST", "/reload", "", "If-Match", config)
 	want(412, "POST", "/reload", "", "If-Match", config)
 }
+
+// What the config as it is shown hides is a part of what a reload goes by all the same.
+func TestConditionOnWhatIsHidden(t *testing.T) {
+	const text = `{"listeners": [{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "all",
+		"routes": [{"path": "/", "pool": "all", "request_headers": {"set": {"X-Key": %q}}}]}], "pools": [{"name": "all"}]}`
+	w := start(t, text, "first")
+	shown, seen := w.Config()
+	if again := w.reload(text, "first"); len(again) != 0 {
+		t.Fatalf("changes: %q", again)
+	}
+	if _, etag := w.Config(); etag != seen {
+		t.Error("the ETag is another although nothing has changed")
+	}
+	w.reload(text, "second")
+	if now, etag := w.Config(); etag == seen || string(now) != string(shown) {
+		t.Errorf("the ETag is %s as before, or something is shown: %s", etag, now)
+	}
+}

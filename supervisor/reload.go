@@ -67,7 +67,7 @@ func (s *Supervisor) reload(ctx context.Context, condition admin.Condition, dryR
 		return nil, admin.Invalid("%v", err)
 	}
 	was := s.current.Load()
-	if err := condition.Holds(admin.ETagOf(was.config.JSON())); err != nil {
+	if err := condition.Holds(s.etagOf(was.config)); err != nil {
 		return nil, err
 	}
 	next, err := s.prepare(ctx, c, was)

@@ -2,12 +2,16 @@ package supervisor
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"os"
 	"runtime/debug"
 	"time"
 
 	"fulcrum/admin"
+	"fulcrum/config"
 	"fulcrum/httpproxy"
 	"fulcrum/l4"
 	"fulcrum/pool"
@@ -114,8 +118,24 @@ func describe(s pool.Status, named bool) admin.Server {
 	return server
 }
 
-// Config returns the config as it runs, in JSON and without secrets.
-func (s *Supervisor) Config() json.RawMessage { return s.current.Load().config.JSON() }
+// Config returns the config as it runs, in JSON and without secrets, and its entity tag.
+func (s *Supervisor) Config() (text json.RawMessage, etag string) {
+	c := s.current.Load().config
+	return c.JSON(), s.etagOf(c)
+}
+
+// etagOf returns the entity tag of a config. What its JSON hides counts, by a digest
+// that nobody can try guesses against: so the tag of a config that hides something is
+// another after a restart.
+func (s *Supervisor) etagOf(c *config.Config) string {
+	text := c.JSON()
+	if hidden := c.Hidden(); len(hidden) > 0 {
+		digest := hmac.New(sha256.New, s.key[:])
+		fmt.Fprintf(digest, "%q", hidden)
+		text = digest.Sum(text)
+	}
+	return admin.ETagOf(text)
+}
 
 // Ready reports whether the balancer takes traffic.
 func (s *Supervisor) Ready() (ok bool, reason string) {

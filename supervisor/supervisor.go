@@ -14,6 +14,7 @@ package supervisor
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -35,6 +36,7 @@ const adminGrace = 2 * time.Second
 type Supervisor struct {
 	log      *slog.Logger
 	started  time.Time
+	key      [32]byte // of digests that are shown; random
 	events   *events.Ring
 	load     atomic.Pointer[func() (*config.Config, error)] // nil: the config cannot be reloaded
 	level    atomic.Pointer[slog.LevelVar]                  // of log; nil: it cannot be changed
@@ -81,6 +83,7 @@ func Start(c *config.Config, log *slog.Logger) (*Supervisor, error) {
 // are closed. Settled must follow, before Stop.
 func StartWith(c *config.Config, h *Heritage, log *slog.Logger) (*Supervisor, error) {
 	s := &Supervisor{log: log, events: events.New(remembered), started: time.Now(), reloads: make(chan struct{}, 1), removals: make(map[serverKey]*removal)}
+	rand.Read(s.key[:]) // has no error
 	s.ending, s.end = context.WithCancel(context.Background())
 	s.metrics = s.metricsHandler()
 	s.upgrade.replaced = make(chan struct{})

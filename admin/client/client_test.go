@@ -68,7 +68,11 @@ func (f *fake) Server(pool, server string) (admin.Server, error) {
 	return pools[0].Servers[0], nil
 }
 
-func (f *fake) Config() json.RawMessage { return json.RawMessage(`{"io":"auto"}`) }
+func (f *fake) Config() (json.RawMessage, string) {
+	text := json.RawMessage(`{"io":"auto"}`)
+	return text, admin.ETagOf(text)
+}
+
 func (f *fake) Status() admin.Status {
 	return admin.Status{Version: "v1", PID: 7, Ready: true, DrainState: draining.DrainState}
 }
