@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"fulcrum/certtest"
 )
@@ -124,5 +125,23 @@ func TestThePageNeedsTheCertificateThatAllNeed(t *testing.T) {
 	conn.Write([]byte("GET / HTTP/1.1\r\nHost: localhost\r\nAccept: text/html\r\n\r\n"))
 	if status := answered(t, conn); status != 400 {
 		t.Errorf("status %d", status)
+	}
+}
+
+// Who asks only for the head of a stream gets it, and the connection is free for more.
+func TestTheHeadOfAStream(t *testing.T) {
+	w := watchedLive(t, nil)
+	for _, path := range []string{"/live", "/events"} {
+		head := "HEAD " + path + " HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n"
+		conn := w.dial(head + head)
+		conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+		lines := bufio.NewReader(conn)
+		for range 2 {
+			response, err := http.ReadResponse(lines, &http.Request{Method: http.MethodHead})
+			if err != nil {
+				t.Fatalf("%s: %v", path, err)
+			}
+			wantHeaders(t, response, eventStream)
+		}
 	}
 }

@@ -26,6 +26,7 @@ type stream struct {
 	silence time.Duration
 	alive   *time.Ticker // when something has to be sent
 	allowed func() bool  // reports whether the client still is
+	head    bool         // only the head is asked for, and goes out with the first that is sent
 	buffer  bytes.Buffer // what send sends
 }
 
@@ -44,6 +45,7 @@ func (h *handler) openStream(w http.ResponseWriter, r *http.Request) (*stream, e
 		silence: h.silence,
 		alive:   time.NewTicker(h.silence),
 		allowed: func() bool { return h.guard.access.Load() == access },
+		head:    r.Method == http.MethodHead,
 	}
 	s.end = func() {
 		s.alive.Stop()
@@ -71,7 +73,7 @@ func (s *stream) send() bool {
 	_, err := s.w.Write(s.buffer.Bytes())
 	s.buffer.Reset()
 	s.alive.Reset(s.silence)
-	return err == nil && s.conn.Flush() == nil
+	return err == nil && s.conn.Flush() == nil && !s.head
 }
 
 // asks reports whether a request asks for a media type, which it names as it is.
