@@ -7,16 +7,18 @@ import (
 	"strings"
 
 	"fulcrum/config"
+	"fulcrum/pool"
+	"fulcrum/state"
 )
 
-// differences says in words what a config changes of another.
-func differences(was, next *config.Config) (all []string) {
+// differences says in words what a config changes of another; servers says what it
+// does to the servers of a pool that stays, which is not up to the config alone.
+func differences(was, next *config.Config, servers func(pool string) []string) (all []string) {
 	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
 	compare(say, "listener", was.Listeners, next.Listeners, func(l config.Listener) string { return l.Name })
 	pools := func(p config.Pool) string { return p.Name }
 	for _, p := range shared(was.Pools, next.Pools, pools) {
-		of := fmt.Sprintf("pool %q: server", p.next.Name)
-		compare(say, of, p.was.Servers, p.next.Servers, func(s config.Server) string { return s.Address })
+		all = append(all, servers(p.next.Name)...)
 		compareMembers(say, fmt.Sprintf("pool %q", p.next.Name), p.was, p.next, "Servers")
 	}
 	compareNames(say, "pool", was.Pools, next.Pools, pools)
@@ -99,4 +101,47 @@ func byName[T any](all []T, name func(T) string) map[string]T {
 		m[name(one)] = one
 	}
 	return m
+}
+
+// serverChanges says in words what commit does to the servers of a pool that is kept.
+// It is called with Supervisor.changes held.
+func (p *poolInUse) serverChanges(s *Supervisor, wanted []state.Server) (all []string) {
+	say := func(format string, args ...any) { all = append(all, fmt.Sprintf(format, args...)) }
+	called := func(address string) string { return fmt.Sprintf("pool %q: server %q", p.Name(), address) }
+	for _, server := range p.unwanted(s, wanted) {
+		if !server.Status().Leaving {
+			say("%s removed", called(server.Address()))
+		}
+	}
+	address := func(c config.Server) string { return c.Address }
+	before, after := byName(p.kept.config.Servers, address), byName(p.config.Servers, address)
+	for _, want := range wanted {
+		of, server := called(want.Address), p.Find(want.Address)
+		if server == nil || server.Status().Leaving {
+			say("%s added", of)
+			continue
+		}
+		said := len(all)
+		compareMembers(say, of, effectOf(server.Spec()), effectOf(p.specWanted(s, want)))
+		next, names := after[want.Address]
+		was, named := before[want.Address]
+		switch {
+		case names && !named:
+			say("%s is named by the config now", of)
+		case len(all) == said && (was.Weight != next.Weight || was.MaxConnections != next.MaxConnections):
+			say("%s changed in the config, but stays as the operator changed it", of)
+		}
+	}
+	return all
+}
+
+// effect is what a spec says of a server, with the names that a config has for it.
+type effect struct {
+	Weight, MaxConnections int
+	Draining               bool
+	Source                 string
+}
+
+func effectOf(s pool.ServerSpec) effect {
+	return effect{s.Weight, s.MaxConnections, s.Draining, strings.Trim(fmt.Sprint(s.Sources), "[]")}
 }

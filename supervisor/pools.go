@@ -118,13 +118,8 @@ func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 		}
 		p.kept.stopBut(p)
 	}
-	stays := make(map[string]bool, len(wanted))
 	for _, want := range wanted {
-		stays[want.Address] = true
-		if s.state == nil {
-			want.Draining = p.drains(want.Address) // nothing else remembers it
-		}
-		spec := p.specOf(want)
+		spec := p.specWanted(s, want)
 		if p.Find(spec.Address) != nil {
 			spec.Resolved = nil // as before: its name may lead elsewhere since that was prepared
 		}
@@ -132,11 +127,8 @@ func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 			p.Upload(spec)
 		}
 	}
-	for _, server := range p.Servers() {
-		named := s.state != nil || p.kept != nil && p.kept.configures(server.Address())
-		if named && !stays[server.Address()] {
-			s.beginRemoval(p, server)
-		}
+	for _, server := range p.unwanted(s, wanted) {
+		s.beginRemoval(p, server)
 	}
 	for _, server := range p.Servers() {
 		if known, ok := s.heritage.healthOf(p.Name(), server.Address()); ok {
@@ -144,6 +136,29 @@ func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 		}
 	}
 	p.reconcile()
+}
+
+// specWanted is specOf for a server that a reload, or the start, wants.
+func (p *poolInUse) specWanted(s *Supervisor, want state.Server) pool.ServerSpec {
+	if s.state == nil {
+		want.Draining = p.drains(want.Address) // nothing else remembers it
+	}
+	return p.specOf(want)
+}
+
+// unwanted returns the servers that have to go.
+func (p *poolInUse) unwanted(s *Supervisor, wanted []state.Server) (all []*pool.Server) {
+	stays := make(map[string]bool, len(wanted))
+	for _, want := range wanted {
+		stays[want.Address] = true
+	}
+	for _, server := range p.Servers() {
+		named := s.state != nil || p.kept != nil && p.kept.configures(server.Address())
+		if named && !stays[server.Address()] {
+			all = append(all, server)
+		}
+	}
+	return all
 }
 
 // drains reports whether there is a server that drains and is to stay.

@@ -78,10 +78,10 @@ func (s *Supervisor) reload(ctx context.Context, condition admin.Condition, dryR
 		next.abandon(was)
 		return nil, givenUp(ctx)
 	}
-	changes = differences(was.config, c)
-	if dryRun {
+	changes, err = s.changesTo(next, was)
+	if dryRun || err != nil {
 		next.abandon(was)
-		return changes, nil
+		return changes, err
 	}
 	s.goOver(was, next)
 	for _, change := range changes {
@@ -89,6 +89,20 @@ func (s *Supervisor) reload(ctx context.Context, condition admin.Condition, dryR
 	}
 	next.tell(was)
 	return changes, nil
+}
+
+// changesTo says in words what going over to the next changes.
+func (s *Supervisor) changesTo(next, was *running) (changes []string, err error) {
+	s.changes.Lock()
+	defer s.changes.Unlock()
+	merged, err := merge(next.config)
+	if err != nil {
+		return nil, admin.Conflict("%v", err)
+	}
+	return differences(was.config, next.config, func(pool string) []string {
+		i := slices.IndexFunc(next.pools, func(p *poolInUse) bool { return p.Name() == pool })
+		return next.pools[i].serverChanges(s, merged.Pools[i].Servers)
+	}), nil
 }
 
 // untilFree calls bind, again and again while it finds an address taken, until ctx
