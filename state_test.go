@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -29,4 +32,15 @@ func TestTableTellsSources(t *testing.T) {
 			t.Errorf("printed %q, want %q", got, want)
 		}
 	}
+}
+
+// Where there is no state file is said: it may be somewhere else.
+func TestStateDiffSaysWhereItLooks(t *testing.T) {
+	path := written(t, fmt.Sprintf(valid, "127.0.0.1:0"))
+	absent, file := filepath.Join(filepath.Dir(path), "state.json"), filepath.Join(t.TempDir(), "elsewhere.json")
+	fulcrum(t, "state", "diff", "--config", path).ok("no differences: there is no " + absent)
+	if err := os.WriteFile(file, []byte(`{"version": 1, "servers": [{"pool": "web", "server": "127.0.0.1:1", "source": "config", "deleted": true}]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fulcrum(t, "state", "diff", "--config", path, "--state", file).ok("pool web, server 127.0.0.1:1: deleted")
 }
