@@ -144,3 +144,15 @@ func TestAllProblemsOfTheAdminListener(t *testing.T) {
 	wantErr(t, err, `admin: token "a": open /nowhere: no such file or directory`)
 	absent(t, path)
 }
+
+// Who asks for every address of IPv4 gets those, and not those of IPv6 too.
+func TestAdminOnAllOfIPv4(t *testing.T) {
+	w := start(t, guarded, "0.0.0.0:0", fmt.Sprintf(`, "tokens": [{"name": "ops", "file": %q}]`, secretFile(t, firstSecret)))
+	address, ok := strings.CutPrefix(w.AdminAddress(), "0.0.0.0:")
+	if !ok {
+		t.Fatalf("it is at %s", w.AdminAddress())
+	}
+	if status := asks(t, "GET", "127.0.0.1:"+address, firstSecret); status != 200 {
+		t.Errorf("status %d", status)
+	}
+}

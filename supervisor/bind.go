@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"net"
+	"net/netip"
 	"os"
 	"strings"
 	"sync"
@@ -43,7 +44,11 @@ func (r *running) listenAdmin() (net.Listener, error) {
 	if path, ok := strings.CutPrefix(address, unixPrefix); ok {
 		return listenUnix(path)
 	}
-	return net.Listen("tcp", address)
+	network := "tcp"
+	if at, err := netip.ParseAddrPort(address); err == nil && at.Addr() == netip.IPv4Unspecified() {
+		network = "tcp4" // not those of IPv6 too
+	}
+	return net.Listen(network, address)
 }
 
 // listener returns a listener on a copy of the socket.
