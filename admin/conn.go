@@ -44,12 +44,17 @@ func (g *guard) welcome(conn net.Conn) net.Conn {
 	return tls.Server(known, access.tls)
 }
 
-// connContext is the http.Server's hook by which requests know their origin.
-func connContext(ctx context.Context, conn net.Conn) context.Context {
+// from returns the origin of a connection that welcome has returned.
+func from(conn net.Conn) origin {
 	if encrypted, ok := conn.(*tls.Conn); ok {
 		conn = encrypted.NetConn()
 	}
-	return context.WithValue(ctx, originKey{}, conn.(*accepted).origin)
+	return conn.(*accepted).origin
+}
+
+// connContext is the http.Server's hook by which requests know their origin.
+func connContext(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, originKey{}, from(conn))
 }
 
 // remoteOf returns who is at the other end: of a unix socket the user, whom the

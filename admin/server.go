@@ -18,6 +18,7 @@ import (
 
 const (
 	maxConnections = 256
+	maxPerPeer     = 64 // of them, of one peer elsewhere: it cannot keep the others out
 	maxHeaderBytes = 16 << 10
 
 	headerTimeout = 5 * time.Second
@@ -195,111 +196,4 @@ func (l *Listener) end(ctx context.Context) error {
 			l.Addr(), left, cutOffTimeout))
 	}
 	return err
-}
-
-// A boundedListener accepts a connection only while fewer than its limit are
-// open; the others wait in the kernel's queue. A connection counts until the
-// goroutine that serves it has ended, which is also how Stop knows.
-type boundedListener struct {
-	net.Listener
-	wrap   func(net.Conn) net.Conn
-	slots  chan struct{} // one element for each connection and each Accept under way
-	closed chan struct{}
-	once   func() error // closes the address the first time, returns the same later
-
-	mu     sync.Mutex
-	silent map[net.Conn]struct{} // connections on which nothing has come yet; guarded by mu
-}
-
-func newBoundedListener(l net.Listener, limit int, wrap func(net.Conn) net.Conn) *boundedListener {
-	b := &boundedListener{
-		Listener: l,
-		wrap:     wrap,
-		slots:    make(chan struct{}, limit),
-		closed:   make(chan struct{}),
-		silent:   make(map[net.Conn]struct{}),
-	}
-	b.once = sync.OnceValue(func() error {
-		close(b.closed)
-		return l.Close()
-	})
-	return b
-}
-
-// Accept waits for a slot, then for a connection.
-func (b *boundedListener) Accept() (net.Conn, error) {
-	select {
-	case b.slots <- struct{}{}:
-	case <-b.closed:
-		return nil, net.ErrClosed
-	}
-	conn, err := b.Listener.Accept()
-	if err != nil {
-		<-b.slots
-		return nil, err
-	}
-	return b.wrap(conn), nil
-}
-
-// Close closes the address and ends an Accept under way. It may be called more
-// than once.
-func (b *boundedListener) Close() error { return b.once() }
-
-// connState is the http.Server's hook: StateClosed is the last thing that the
-// goroutine of each accepted connection reports.
-func (b *boundedListener) connState(conn net.Conn, state http.ConnState) {
-	b.mu.Lock()
-	if state == http.StateNew {
-		b.silent[conn] = struct{}{}
-	} else {
-		delete(b.silent, conn)
-	}
-	b.mu.Unlock()
-	if state == http.StateClosed {
-		<-b.slots
-	}
-}
-
-// awaitSilent gives those on which nothing has come yet a moment to ask.
-func (b *boundedListener) awaitSilent(ctx context.Context) {
-	tick := time.NewTicker(silentGrace / 100)
-	defer tick.Stop()
-	for range 100 {
-		b.mu.Lock()
-		n := len(b.silent)
-		b.mu.Unlock()
-		if n == 0 {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
-}
-
-// closeSilent closes the connections on which nothing has come yet. Shutdown
-// would wait for them as if they were requests.
-func (b *boundedListener) closeSilent() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for conn := range b.silent {
-		conn.Close()
-	}
-}
-
-// wait takes all slots, so that none can be left in use, and returns how many
-// it could not get in time. Nothing is accepted afterwards.
-func (b *boundedListener) wait(timeout time.Duration) (left int) {
-	timer := time.NewTimer(timeout)
-	defer timer.Stop()
-	for taken := range cap(b.slots) {
-		select {
-		case b.slots <- struct{}{}:
-		case <-timer.C:
-			return cap(b.slots) - taken
-		}
-	}
-	return 0
 }
