@@ -25,10 +25,10 @@
 //	PATCH /v1/pools/web/servers/10.0.0.1:80
 //	POST  /v1/pools/web/servers/unix:%2Frun%2Fapp.sock/drain
 //
-// Every change takes dry_run=true, which has it only say what it would change, and
-// If-Match with the ETag that a GET has answered, so that nobody overwrites what they
-// have not seen. An ETag is of what changes alter, not of counts, so it stays as long
-// as nobody changes anything.
+// Every change but an upgrade takes dry_run=true, which has it only say what it would
+// change. Those of what has an ETag take If-Match with the one that a GET has answered,
+// so that nobody overwrites what they have not seen. An ETag is of what changes alter,
+// not of counts, so it stays as long as nobody changes anything.
 //
 // New takes over a bound net.Listener, Start serves on it, Stop ends that. What
 // the API shows and changes is behind the Controller that the caller supplies;

@@ -164,6 +164,9 @@ func parameters(raw string, allowed []string) (map[string]string, error) {
 	all := make(map[string]string, len(values))
 	for _, name := range slices.Sorted(maps.Keys(values)) {
 		given := values[name]
+		if len(allowed) == 0 {
+			return nil, Invalid("query parameter %s is not known; there are no parameters here", clip(name))
+		}
 		if !slices.Contains(allowed, name) {
 			return nil, Invalid("query parameter %s is not known; the parameters are %s", clip(name), list(allowed))
 		}

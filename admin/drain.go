@@ -86,11 +86,18 @@ func (h *handler) endDrain(w http.ResponseWriter, r *http.Request) error {
 	return answer(w, http.StatusOK, undrained)
 }
 
-// readBodiless reads a request that has no body, but may have these parameters.
+// readBodiless reads a request to change the balancer as a whole, which has no ETag. It
+// has no body, but may have these parameters.
 func readBodiless(w http.ResponseWriter, r *http.Request, params []string) (said change, err error) {
 	said, body, err := readChange(w, r, params)
-	if err == nil && len(body) > 0 {
+	switch {
+	case err != nil:
+	case len(body) > 0 && len(params) == 0:
+		err = Invalid("a body is not allowed here")
+	case len(body) > 0:
 		err = Invalid("a body is not allowed here; the parameters of the query are %s", list(params))
+	case len(r.Header.Values("If-Match")) > 0 || len(r.Header.Values("If-None-Match")) > 0:
+		err = &Refusal{http.StatusPreconditionFailed, "a condition is not understood here, for there is no ETag; leave out If-Match and If-None-Match"}
 	}
 	return said, err
 }

@@ -80,6 +80,14 @@ func TestDrainsThatAreRefused(t *testing.T) {
 			t.Errorf("Allow is %q", allow)
 		}
 	}
+	for _, path := range []string{"/drain", "/undrain", "/upgrade"} {
+		for _, condition := range []string{"If-Match", "If-None-Match"} {
+			response, text := w.do("POST", path, nil, condition, "*")
+			wantRefused(t, response, text, 412, "there is no ETag")
+		}
+	}
+	response, text := w.do("POST", "/upgrade?dry_run=true", nil)
+	wantRefused(t, response, text, 400, "there are no parameters here")
 	if got := w.fake.asked(); len(got) != 0 {
 		t.Errorf("the controller was asked %v", got)
 	}
