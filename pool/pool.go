@@ -184,26 +184,42 @@ func (p *Pool) choose(now *snapshot, tried *Tried) (Lease, error) {
 // new one is not ready before SetHealth says so. Where an address leads is kept when
 // the spec does not say it.
 func (p *Pool) Upload(spec ServerSpec) (server *Server, created bool) {
+	p.change(func() bool {
+		server, created = p.uploadLocked(spec)
+		return true
+	})
+	return server, created
+}
+
+// UploadAll is Upload for several servers at the same moment: nobody chooses when only
+// some of them are as their specs say.
+func (p *Pool) UploadAll(specs []ServerSpec) {
+	p.change(func() bool {
+		for _, spec := range specs {
+			p.uploadLocked(spec)
+		}
+		return len(specs) > 0
+	})
+}
+
+func (p *Pool) uploadLocked(spec ServerSpec) (server *Server, created bool) {
 	if spec.Weight == 0 {
 		spec.Weight = 1
 	}
-	p.change(func() bool {
-		server = p.findLocked(spec.Address)
-		if created = server == nil; created {
-			server = newServer(p, spec.Address)
-			p.servers = append(p.servers, server)
-		} else {
-			server.suspectNow()
-		}
-		if spec.Resolved == nil {
-			spec.Resolved = server.spec.Resolved
-		}
-		server.spec = spec
-		server.resolved.Store(&spec.Resolved)
-		server.sources.Store(&spec.Sources)
-		server.leaving = false
-		return true
-	})
+	server = p.findLocked(spec.Address)
+	if created = server == nil; created {
+		server = newServer(p, spec.Address)
+		p.servers = append(p.servers, server)
+	} else {
+		server.suspectNow()
+	}
+	if spec.Resolved == nil {
+		spec.Resolved = server.spec.Resolved
+	}
+	server.spec = spec
+	server.resolved.Store(&spec.Resolved)
+	server.sources.Store(&spec.Sources)
+	server.leaving = false
 	return server, created
 }
 

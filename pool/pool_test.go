@@ -2,6 +2,8 @@ package pool
 
 import (
 	"net"
+	"slices"
+	"strings"
 	"testing"
 )
 
@@ -257,4 +259,25 @@ func TestAFailedConnectMakesSuspect(t *testing.T) {
 	same(t, "suspected although it was connected to", suspects(), 0)
 	same(t, "b is suspected", len(b.Suspect()), 0)
 	same(t, "still ready", w.Status()[0].Ready, true)
+}
+
+// Servers that are changed together are so at one moment: who waits is spread over all
+// that take work again, and does not crowd on the first.
+func TestServersAreChangedTogether(t *testing.T) {
+	w := newQueue(t, LeastConnections, 10)
+	for _, name := range []string{"a", "b", "c"} {
+		w.ready(name, 1, 1)
+	}
+	w.acquire(3)
+	w.want(1, 1, 1)
+	var got []string
+	for range 3 {
+		same(t, "await", w.Await(&Waiter{Granted: func(l Lease, err error) { got = append(got, l.Server().Address()) }}), nil)
+	}
+	w.UploadAll([]ServerSpec{{Address: "a", MaxConnections: 3}, {Address: "b", MaxConnections: 3}, {Address: "c", MaxConnections: 3}})
+	slices.Sort(got)
+	same(t, "who waited got", strings.Join(got, " "), "a b c")
+	w.UploadAll(nil)
+	w.UploadAll([]ServerSpec{{Address: "a", Draining: true}, {Address: "b", Draining: true}, {Address: "c", Draining: true}})
+	w.wantErr(nil, ErrNoneReady)
 }

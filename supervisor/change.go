@@ -70,7 +70,11 @@ func (s *Supervisor) change(p *poolInUse, address string, lead net.Addr, c admin
 		}
 		for _, step := range steps {
 			s.tellStep(p, step, c.Force)
-			s.take(p, step, lead, c.Force)
+		}
+		if address == "" {
+			p.takeAll(steps)
+		} else {
+			s.take(p, steps[0], lead, c.Force)
 		}
 		p.reconcile()
 	}
@@ -176,6 +180,19 @@ func (s *Supervisor) take(p *poolInUse, next step, lead net.Addr, force bool) {
 		spec.Resolved = lead
 		p.Upload(spec)
 	}
+}
+
+// takeAll makes steps of servers that stay, at the same moment.
+func (p *poolInUse) takeAll(steps []step) {
+	var specs []pool.ServerSpec
+	for _, next := range steps {
+		if *next.was != *next.want {
+			spec := p.specOf(state.Server{Address: next.address, Settings: *next.want})
+			spec.Resolved = nil // as before
+			specs = append(specs, spec)
+		}
+	}
+	p.UploadAll(specs)
 }
 
 // etag returns the entity tag of a server, "" if there is none, or with an address of
