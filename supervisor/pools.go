@@ -118,15 +118,17 @@ func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 		}
 		p.kept.stopBut(p)
 	}
+	var changed []pool.ServerSpec
 	for _, want := range wanted {
 		spec := p.specWanted(s, want)
 		if p.Find(spec.Address) != nil {
 			spec.Resolved = nil // as before: its name may lead elsewhere since that was prepared
 		}
 		if revived := s.comesBack(p, spec.Address); revived || p.differs(spec) {
-			p.Upload(spec)
+			changed = append(changed, spec)
 		}
 	}
+	p.UploadAll(changed)
 	for _, server := range p.unwanted(s, wanted) {
 		s.beginRemoval(p, server)
 	}
