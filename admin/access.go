@@ -6,7 +6,6 @@ import (
 	"crypto/subtle"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -195,7 +194,7 @@ func (a *Access) guards(address net.Addr) error {
 	if local(address) || len(a.tokens) > 0 || a.clientCAs() != nil {
 		return nil
 	}
-	return errors.New("others can reach it, and nobody would be asked who they are; it needs tokens or the authorities of clients' certificates")
+	return fmt.Errorf("admin: address %s: others can reach it, and nobody would be asked who they are; it needs tokens or the authorities of clients' certificates", address)
 }
 
 // subject names whom a certificate is for.

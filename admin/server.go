@@ -77,7 +77,7 @@ func New(o Options) (*Listener, error) {
 		o.Access = &Access{}
 	}
 	if err := o.Access.guards(o.Listener.Addr()); err != nil {
-		return nil, fmt.Errorf("admin: address %s: %w", o.Listener.Addr(), err)
+		return nil, err
 	}
 	log := o.Logger
 	if log == nil {
@@ -138,8 +138,11 @@ func (l *Listener) Leave() {
 	l.lasting.end()
 }
 
-// Update changes who may use the listener, from the next request on. It must be
-// an Access that New would take for the same address.
+// Takes reports as an error that the listener would be anybody's with an Access.
+func (l *Listener) Takes(a *Access) error { return a.guards(l.Addr()) }
+
+// Update changes who may use the listener, from the next request on, to an Access that
+// it Takes.
 func (l *Listener) Update(a *Access) {
 	l.guard.access.Store(a)
 	l.warn()

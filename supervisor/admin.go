@@ -22,7 +22,10 @@ func (r *running) prepareAdmin(s *Supervisor, was *running) error {
 	}
 	if was.admin != nil && was.config.Admin.Address == r.config.Admin.Address {
 		r.admin, r.socket, r.adminBorrowed = was.admin, was.socket, was.adminBorrowed
-		return problems.ErrorOrNil()
+		if problems == nil { // where it is bound may be elsewhere than the config says
+			return r.admin.Takes(r.access)
+		}
+		return problems
 	}
 	socket, err := r.listenAdmin()
 	if err != nil {

@@ -3,6 +3,8 @@ package supervisor
 import (
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 
 	"fulcrum/certtest"
 	"fulcrum/config"
+	"fulcrum/loop"
 )
 
 const (
@@ -155,4 +158,35 @@ func TestAdminOnAllOfIPv4(t *testing.T) {
 	if status := asks(t, "GET", "127.0.0.1:"+address, firstSecret); status != 200 {
 		t.Errorf("status %d", status)
 	}
+}
+
+// Where a service manager has bound the admin listener counts for more than what the
+// config says: a reload leaves no listener open to strangers either.
+func TestReloadDoesNotOpenTheAdminListener(t *testing.T) {
+	l, err := net.Listen("tcp4", "0.0.0.0:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	socket, err := loop.Duplicate(int(file.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens := fmt.Sprintf(`, "tokens": [{"name": "ops", "file": %q}]`, secretFile(t, firstSecret))
+	h := &Heritage{Sockets: []Inherited{{Name: AdminSocket, Sockets: []int{socket}, Borrowed: true}}}
+	s, err := StartWith(parse(t, guarded, "127.0.0.1:9900", tokens), h, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Settled()
+	w := &world{Supervisor: s, t: t}
+	defer w.stop(0)
+	_, err = w.tryReload(false, fmt.Sprintf(guarded, "127.0.0.1:9900", ""))
+	wantRefusal(t, err, http.StatusConflict, "others can reach it")
+	w.reload(guarded, "127.0.0.1:9900", tokens)
 }
