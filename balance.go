@@ -220,7 +220,7 @@ func balance(conf *config.Config, load func() (*config.Config, error), log *slog
 	}
 	service := systemd.Ready(log, holds(conf), s.Answers)
 	defer service.Close()
-	s.OnDrain(func(deadline time.Time) { service.Status(doing(conf, deadline)) })
+	s.OnStatus(func(c *config.Config, drainsUntil time.Time) { service.Status(doing(c, drainsUntil)) })
 	s.UpgradeBy(successor, service.Replaced)
 	s.Settled()
 	signals.reloading = service.Reloading

@@ -96,6 +96,17 @@ func TestService(t *testing.T) {
 	if got := toldElse(); got != "STATUS=1 listener, 1 pool, 1 server" {
 		t.Errorf("told %q of the end of a drain", got)
 	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(strings.Replace(string(text), `"127.0.0.1:1"`, `"127.0.0.1:1", "127.0.0.1:2"`, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fulcrum(t, "reload", "--admin", admin).ok("added")
+	if got := toldElse(); got != "STATUS=1 listener, 1 pool, 2 servers" {
+		t.Errorf("told %q of a reload", got)
+	}
 	service.Process.Signal(syscall.SIGTERM)
 	got := toldElse()
 	if want := "STOPPING=1\nSTATUS=stopping: work in flight may go on for 1m0s\nEXTEND_TIMEOUT_USEC=70000000"; got != want {
@@ -134,6 +145,7 @@ func TestServiceIsReplaced(t *testing.T) {
 	if got := manager.told(); !strings.HasPrefix(got, "RELOADING=1\nMONOTONIC_USEC=") {
 		t.Errorf("told %q of a reload", got)
 	}
+	wants("STATUS=1 listener, 1 pool, 1 server")
 	wants("READY=1")
 	service.Process.Signal(syscall.SIGUSR2)
 	pid := 0

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fulcrum/admin"
+	"fulcrum/config"
 	"fulcrum/events"
 )
 
@@ -21,10 +22,11 @@ type drain struct {
 	end      context.CancelFunc // nobody is to be closed for it any more
 }
 
-// OnDrain has f called when a drain begins, with its deadline, is given another one, or
-// ends, with the zero time; in turn, but not once Stop has begun. It returns soon and
-// asks nothing of the supervisor.
-func (s *Supervisor) OnDrain(f func(deadline time.Time)) { s.onDrain.Store(&f) }
+// OnStatus has f called when another config runs, and when a drain begins, is given
+// another deadline or ends, with the config and the deadline, the zero time being that
+// there is no drain; in turn, but not once Stop has begun. It returns soon and asks
+// nothing of the supervisor.
+func (s *Supervisor) OnStatus(f func(c *config.Config, drainsUntil time.Time)) { s.onStatus.Store(&f) }
 
 // Drain makes the balancer not ready and lets what is in flight finish: listeners still
 // accept, http connections end with their next answer, and what is left at the
@@ -69,7 +71,7 @@ func (s *Supervisor) beginDrain(r admin.DrainRequest) (*drain, error) {
 	s.removing.Go(func() { s.awaitDeadline(wait, next) })
 	s.log.Info("draining", "timeout", timeout)
 	s.events.Add(events.Event{Kind: events.BalancerDraining, Reason: fmt.Sprintf("what is left after %v is closed", timeout)})
-	s.tellDrain(next.deadline)
+	s.tellStatus()
 	return next, nil
 }
 
@@ -119,14 +121,21 @@ func (s *Supervisor) endDrain(dryRun bool) error {
 	}
 	s.log.Info("no longer draining")
 	s.events.Add(events.Event{Kind: events.BalancerUndrained})
-	s.tellDrain(time.Time{})
+	s.tellStatus()
 	return nil
 }
 
-func (s *Supervisor) tellDrain(deadline time.Time) {
-	if tell := s.onDrain.Load(); tell != nil {
-		(*tell)(deadline)
+// tellStatus does what OnStatus says. It is called with changes held.
+func (s *Supervisor) tellStatus() {
+	tell := s.onStatus.Load()
+	if tell == nil || s.stopping.Load() {
+		return
 	}
+	var until time.Time
+	if d := s.draining.Load(); d != nil {
+		until = d.deadline
+	}
+	(*tell)(s.current.Load().config, until)
 }
 
 // drainState says how it is about a drain, nil being none, and what is in flight.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fulcrum/admin"
+	"fulcrum/config"
 )
 
 // bothProtocols is a tcp and an http listener with a pool each.
@@ -277,7 +278,7 @@ func TestDrainIsTold(t *testing.T) {
 	a := echo(t, "a")
 	w := start(t, bothProtocols, a, a)
 	told := make(chan time.Time, 10)
-	w.OnDrain(func(deadline time.Time) { told <- deadline })
+	w.OnStatus(func(_ *config.Config, deadline time.Time) { told <- deadline })
 	for range 2 {
 		want := *w.drain(time.Hour).Deadline
 		if got := <-told; !got.Equal(want) {

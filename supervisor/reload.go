@@ -146,6 +146,7 @@ func (s *Supervisor) goOver(was, next *running) {
 	next.commit(s, was)
 	s.retire(was, next, gone)
 	was.forget()
+	s.tellStatus()
 }
 
 // forget lets go of what came before, so that no reload is remembered for ever.

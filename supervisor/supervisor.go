@@ -42,9 +42,9 @@ type Supervisor struct {
 	level    atomic.Pointer[slog.LevelVar]                  // of log; nil: it cannot be changed
 	current  atomic.Pointer[running]                        // stored under changes
 	stopping atomic.Bool
-	draining atomic.Pointer[drain]           // stored under changes; nil: nobody drains the balancer
-	onDrain  atomic.Pointer[func(time.Time)] // nil: nobody is told
-	ending   context.Context                 // ends when Stop begins
+	draining atomic.Pointer[drain]                           // stored under changes; nil: nobody drains the balancer
+	onStatus atomic.Pointer[func(*config.Config, time.Time)] // nil: nobody is told
+	ending   context.Context                                 // ends when Stop begins
 	end      context.CancelFunc
 	stopOnce sync.Once
 
