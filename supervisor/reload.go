@@ -3,6 +3,7 @@ package supervisor
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"sync"
@@ -99,10 +100,16 @@ func (s *Supervisor) changesTo(next, was *running) (changes []string, err error)
 	if err != nil {
 		return nil, admin.Conflict("%v", err)
 	}
-	return differences(was.config, next.config, func(pool string) []string {
+	changes = differences(was.config, next.config, func(pool string) []string {
 		i := slices.IndexFunc(next.pools, func(p *poolInUse) bool { return p.Name() == pool })
 		return next.pools[i].serverChanges(s, merged.Pools[i].Servers)
-	}), nil
+	})
+	for _, d := range merged.Kept {
+		if was.find(d.Pool) != nil { // it goes: under another name its servers run as the config says
+			changes = append(changes, fmt.Sprintf("pool %q: server %q: %s", d.Pool, d.Server, d.Text))
+		}
+	}
+	return changes, nil
 }
 
 // untilFree calls bind, again and again while it finds an address taken, until ctx

@@ -144,3 +144,21 @@ func TestReloadSaysWhatItDoesWithoutState(t *testing.T) {
 		t.Errorf("%+v, and the uploaded one %+v", s, w.server(b))
 	}
 }
+
+// A pool that gets another name is another pool: that nothing drains in that one is said.
+func TestReloadSaysWhatItKeeps(t *testing.T) {
+	const a = "127.0.0.1:1"
+	text := fmt.Sprintf(stateful, quoted(a), filepath.Join(t.TempDir(), "state.json"))
+	w := start(t, "%s", text)
+	w.Change(t.Context(), admin.ServerChange{Action: admin.Drain, Server: a})
+	other := strings.ReplaceAll(text, `"all"`, `"other"`)
+	kept := `pool "all": server "127.0.0.1:1": kept for when the config has the pool again: draining`
+	for _, dryRun := range []bool{true, false} {
+		if got, err := w.tryReload(dryRun, other); err != nil || !slices.Contains(got, kept) || !slices.Contains(got, `pool "all" removed`) {
+			t.Errorf("dry run %t: got %q, error %v", dryRun, got, err)
+		}
+	}
+	if got := w.reload("%s", other); len(got) != 0 {
+		t.Errorf("once it is gone: %q", got)
+	}
+}
