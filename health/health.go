@@ -67,19 +67,24 @@ func New(p *pool.Pool, o Options) *Checker {
 
 // Reconcile begins to check the pool's new servers and stops checking those that
 // have left it.
-func (c *Checker) Reconcile() { c.watched.Reconcile(c.pool.Servers(), c.begin) }
+func (c *Checker) Reconcile() {
+	if !c.options.Off {
+		c.watched.Reconcile(c.pool.Servers(), func(s *pool.Server) func(context.Context) {
+			return func(ctx context.Context) { c.watch(ctx, s) }
+		})
+		return
+	}
+	now := time.Now()
+	off := make(map[*pool.Server]pool.Health)
+	c.watched.Reconcile(c.pool.Servers(), func(s *pool.Server) func(context.Context) {
+		off[s] = pool.Health{Healthy: true, Passed: true, Reason: "checks are off", At: now, Since: now}
+		return nil
+	})
+	c.pool.SetHealthAll(off)
+}
 
 // Stop ends all checks and waits for them.
 func (c *Checker) Stop() { c.watched.Stop() }
-
-func (c *Checker) begin(s *pool.Server) func(ctx context.Context) {
-	if c.options.Off {
-		now := time.Now()
-		c.pool.SetHealth(s, pool.Health{Healthy: true, Passed: true, Reason: "checks are off", At: now, Since: now})
-		return nil
-	}
-	return func(ctx context.Context) { c.watch(ctx, s) }
-}
 
 // watch checks one server until ctx ends.
 func (c *Checker) watch(ctx context.Context, s *pool.Server) {

@@ -60,12 +60,13 @@ type Pool struct {
 	name string
 
 	mu      sync.Mutex
-	options Options   // complete; guarded by mu
-	servers []*Server // in the order they came; guarded by mu
-	waiters list.List // the queue, of *Waiter; guarded by mu
-	full    int       // how many of them wait because all are full; guarded by mu
-	budget  budget    // of retries; guarded by mu
-	told    told      // what the observer was told; guarded by mu
+	options Options            // complete; guarded by mu
+	servers []*Server          // in the order they came; guarded by mu
+	byName  map[string]*Server // the same by address; guarded by mu
+	waiters list.List          // the queue, of *Waiter; guarded by mu
+	full    int                // how many of them wait because all are full; guarded by mu
+	budget  budget             // of retries; guarded by mu
+	told    told               // what the observer was told; guarded by mu
 
 	_       cpu.CacheLinePad
 	current atomic.Pointer[snapshot]
@@ -134,7 +135,7 @@ func New(name string, o Options) (*Pool, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	p := &Pool{name: name, options: o, budget: budget{began: time.Now()}}
+	p := &Pool{name: name, options: o, byName: make(map[string]*Server), budget: budget{began: time.Now()}}
 	p.current.Store(p.snapshotLocked())
 	return p, nil
 }
@@ -206,10 +207,11 @@ func (p *Pool) uploadLocked(spec ServerSpec) (server *Server, created bool) {
 	if spec.Weight == 0 {
 		spec.Weight = 1
 	}
-	server = p.findLocked(spec.Address)
+	server = p.byName[spec.Address]
 	if created = server == nil; created {
 		server = newServer(p, spec.Address)
 		p.servers = append(p.servers, server)
+		p.byName[spec.Address] = server
 	} else {
 		server.suspectNow()
 	}
@@ -227,7 +229,7 @@ func (p *Pool) uploadLocked(spec ServerSpec) (server *Server, created bool) {
 func (p *Pool) Find(address string) *Server {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.findLocked(address)
+	return p.byName[address]
 }
 
 // Drain keeps new work away from a server that is to leave the pool; what is in
@@ -251,6 +253,7 @@ func (p *Pool) RemoveDrained(server *Server) (removed bool) {
 		i := slices.Index(p.servers, server)
 		if removed = i >= 0 && server.leaving; removed {
 			p.servers = slices.Delete(p.servers, i, i+1)
+			delete(p.byName, server.address)
 			p.budget.removed += server.total.Load()
 		}
 		return removed
@@ -261,11 +264,15 @@ func (p *Pool) RemoveDrained(server *Server) (removed bool) {
 // SetHealth records the latest check result of a server and makes the server
 // ready or not accordingly. Only package health calls it.
 func (p *Pool) SetHealth(server *Server, health Health) {
-	p.change(func() bool {
-		before := server.health
-		server.health = health
-		changed := before.Healthy != health.Healthy || before.Checked() != health.Checked()
-		server.checks.count(health.Passed, changed)
+	p.change(func() bool { return server.setHealthLocked(health) })
+}
+
+// SetHealthAll is SetHealth for several servers at the same moment.
+func (p *Pool) SetHealthAll(all map[*Server]Health) {
+	p.change(func() (changed bool) {
+		for server, health := range all {
+			changed = server.setHealthLocked(health) || changed
+		}
 		return changed
 	})
 }
@@ -305,15 +312,6 @@ func (p *Pool) Servers() []*Server {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return slices.Clone(p.servers)
-}
-
-func (p *Pool) findLocked(address string) *Server {
-	for _, s := range p.servers {
-		if s.address == address {
-			return s
-		}
-	}
-	return nil
 }
 
 // publishLocked has servers chosen from as they are now, and tells what is new of it.

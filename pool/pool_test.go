@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestNewKnowsItsAlgorithms(t *testing.T) {
@@ -280,4 +281,24 @@ func TestServersAreChangedTogether(t *testing.T) {
 	w.UploadAll(nil)
 	w.UploadAll([]ServerSpec{{Address: "a", Draining: true}, {Address: "b", Draining: true}, {Address: "c", Draining: true}})
 	w.wantErr(nil, ErrNoneReady)
+}
+
+// What is known of several servers is known at one moment: who waited is spread over all
+// of them.
+func TestHealthOfManyAtOneMoment(t *testing.T) {
+	w := newWorld(t, LeastConnections)
+	all := make(map[*Server]Health)
+	for _, address := range []string{"a", "b", "c"} {
+		s, _ := w.Upload(ServerSpec{Address: address})
+		all[s] = Health{Healthy: true, At: time.Now()}
+	}
+	var got []string
+	for range 3 {
+		same(t, "await", w.Await(&Waiter{Granted: func(l Lease, err error) { got = append(got, l.Server().Address()) }}), nil)
+	}
+	w.SetHealthAll(nil)
+	same(t, "who waited got", strings.Join(got, " "), "")
+	w.SetHealthAll(all)
+	slices.Sort(got)
+	same(t, "who waited got", strings.Join(got, " "), "a b c")
 }

@@ -153,6 +153,15 @@ func (s *Server) suspectNow() {
 	}
 }
 
+// setHealthLocked reports whether that changes who can be chosen.
+func (s *Server) setHealthLocked(health Health) (changed bool) {
+	before := s.health
+	s.health = health
+	changed = before.Healthy != health.Healthy || before.Checked() != health.Checked()
+	s.checks.count(health.Passed, changed)
+	return changed
+}
+
 func (s *Server) readyLocked() bool { return s.standingLocked() == Ready }
 
 func (s *Server) statusLocked() Status {

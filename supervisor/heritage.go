@@ -157,10 +157,16 @@ func (h *Heritage) most() (n int) {
 	return n
 }
 
-// healthOf returns what the old process knew of a server's health.
-func (h *Heritage) healthOf(p, server string) (health pool.Health, known bool) {
-	if h != nil {
-		health, known = h.will.Health[p][server]
+// healthOf returns what the old process knew of the health of a pool's servers.
+func (h *Heritage) healthOf(p *pool.Pool) map[*pool.Server]pool.Health {
+	all := make(map[*pool.Server]pool.Health)
+	if h == nil {
+		return all
 	}
-	return health, known
+	for address, known := range h.will.Health[p.Name()] {
+		if server := p.Find(address); server != nil {
+			all[server] = known
+		}
+	}
+	return all
 }

@@ -132,11 +132,7 @@ func (p *poolInUse) commit(s *Supervisor, wanted []state.Server) {
 	for _, server := range p.unwanted(s, wanted) {
 		s.beginRemoval(p, server)
 	}
-	for _, server := range p.Servers() {
-		if known, ok := s.heritage.healthOf(p.Name(), server.Address()); ok {
-			p.SetHealth(server, known)
-		}
-	}
+	p.SetHealthAll(s.heritage.healthOf(p.Pool))
 	p.reconcile()
 }
 
