@@ -79,7 +79,7 @@ func (g *guard) login(w http.ResponseWriter, access *Access, c *caller, given []
 		return &Refusal{http.StatusUnauthorized, "a token is needed; send Authorization: Bearer and the token"}
 	}
 	var found *token
-	ok, failed, wait := g.failures.try(peerOf(c.remote), time.Now(), func() bool {
+	ok, failed, wait := g.failures.try(peerOf(c.remote), time.Now(), strings.Join(given, "\n"), func() bool {
 		found = access.find(bearer(given))
 		return found != nil
 	})

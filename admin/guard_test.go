@@ -124,6 +124,9 @@ func TestWrongTokens(t *testing.T) {
 	if len(wrong) != maxFailures {
 		t.Fatalf("%d wrong tokens", len(wrong))
 	}
+	for range 2 * maxFailures { // a program that goes on with an old one
+		w.wantStatus(401, "GET", "/servers", wrong[0]...)
+	}
 	for _, header := range wrong {
 		w.wantStatus(200, "GET", "/servers", bearerOf(opsSecret)...)
 		challenge := w.wantStatus(401, "POST", "/upload_server", header...).Header.Get("WWW-Authenticate")
@@ -149,9 +152,9 @@ func TestWrongTokensAtOnce(t *testing.T) {
 	w := startWith(t, newAccess(t, tokens(t)))
 	statuses := make(chan int, 64)
 	var all sync.WaitGroup
-	for range cap(statuses) {
+	for i := range cap(statuses) {
 		all.Go(func() {
-			response, _ := w.do("GET", "/servers", nil, bearerOf("wrong")...)
+			response, _ := w.do("GET", "/servers", nil, bearerOf(fmt.Sprint("wrong ", i))...)
 			statuses <- response.StatusCode
 		})
 	}
@@ -170,9 +173,11 @@ func TestFailures(t *testing.T) {
 	var f failures
 	start := time.Unix(1000, 0)
 	wrong, right := func() bool { return false }, func() bool { return true }
+	n := 0
 	try := func(peer string, after time.Duration, given func() bool, wantOK bool, wantWait time.Duration) {
 		t.Helper()
-		if ok, _, wait := f.try(peer, start.Add(after), given); ok != wantOK || wait != wantWait {
+		n++
+		if ok, _, wait := f.try(peer, start.Add(after), fmt.Sprint(n), given); ok != wantOK || wait != wantWait {
 			t.Errorf("%s after %v: %t, waits %v, want %t and %v", peer, after, ok, wait, wantOK, wantWait)
 		}
 	}
@@ -192,8 +197,8 @@ func TestFailures(t *testing.T) {
 	}
 	try("c", 64*time.Second, right, false, 57*time.Second)
 	try("7", 64*time.Second, right, true, 0)
-	if len(f.count) > maxFailing+1 {
-		t.Errorf("%d peers are remembered", len(f.count))
+	if len(f.wrong) > maxFailing+1 {
+		t.Errorf("%d peers are remembered", len(f.wrong))
 	}
 	try("c", 122*time.Second, right, true, 0)
 }
@@ -254,8 +259,8 @@ func TestUnixSocket(t *testing.T) {
 	if status := ask(opsSecret); status != 201 {
 		t.Errorf("status %d", status)
 	}
-	for range maxFailures {
-		if status := ask("wrong"); status != 401 {
+	for i := range maxFailures {
+		if status := ask(fmt.Sprint("wrong ", i)); status != 401 {
 			t.Errorf("status %d", status)
 		}
 	}
