@@ -90,13 +90,17 @@ type unixListener struct {
 	remove sync.Once
 }
 
-// listenUnix binds a path. A socket there that nobody listens on is replaced.
+// listenUnix binds a path. A socket there that nobody listens on is replaced. Whatever
+// the umask, it is for its owner and group only.
 func listenUnix(path string) (net.Listener, error) {
 	sockets, _, err := loop.Bind(&net.UnixAddr{Name: path, Net: "unix"}, 1, loop.SocketOptions{})
 	if err != nil {
 		return nil, err
 	}
 	file, err := os.Lstat(path)
+	if err == nil {
+		err = os.Chmod(path, file.Mode().Perm()&^0o007)
+	}
 	if err != nil {
 		loop.Abandon(sockets)
 		return nil, err

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 )
 
@@ -102,6 +103,22 @@ func TestUnixSockets(t *testing.T) {
 	wantErr(t, err, "3 problems", `listener "echo"`, `listener "web"`, "admin: ", "somebody listens on it", "address already in use")
 	w.stop(0)
 	absent(t, paths...)
+}
+
+// Whatever the umask, those who are neither owner nor group control nothing.
+func TestAdminSocketOfALooseUmask(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	dir := t.TempDir()
+	start(t, onUnix, dir, echoUnix(t, "server"), startWeb(t, "w").address)
+	for name, want := range map[string]os.FileMode{"echo": 0o777, "admin": 0o770} {
+		file, err := os.Lstat(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := file.Mode().Perm(); got != want {
+			t.Errorf("the mode of %s is %v, want %v", name, got, want)
+		}
+	}
 }
 
 // A balancer that stops leaves the sockets of its successor alone.

@@ -31,7 +31,7 @@ import (
 const (
 	timeout        = 10 * time.Second
 	upgradeTimeout = 40 * time.Second // of the one call that waits for another process
-	maxAnswer      = 16 << 20
+	maxAnswer      = 32 << 20
 )
 
 // An Error is a refusal or failure that the admin listener answered with.

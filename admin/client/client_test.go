@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -332,7 +333,7 @@ func TestSomeoneElseThere(t *testing.T) {
 		"not found":  {http.NotFound, "status 404"},
 		"redirect":   {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/login", http.StatusFound) }, "status 302"},
 		"cut off":    {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, "no answer from the admin listener"},
-		"never ends": {func(w http.ResponseWriter, _ *http.Request) { spill(w, huge) }, "larger than 16777216 bytes"},
+		"never ends": {func(w http.ResponseWriter, _ *http.Request) { spill(w, huge) }, fmt.Sprintf("larger than %d bytes", maxAnswer)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := client(t, answers(t, c.handle)).List(t.Context())
