@@ -64,6 +64,10 @@ func (m *Meter) Sample(now *Reading, elapsed time.Duration) (sample Sample, time
 	return sample, times
 }
 
+// Skip takes a reading, and what has happened since the one before for none of the next
+// sample's.
+func (m *Meter) Skip(now *Reading) { m.before, m.read = *now, true }
+
 // A Total is the sum of samples of the same time. The zero Total is nothing.
 type Total struct {
 	sum   Sample

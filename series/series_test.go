@@ -58,6 +58,20 @@ func TestASampleIsWhatHappenedSinceTheReadingBefore(t *testing.T) {
 	want(t, "no time at all", s, Sample{Active: 5})
 }
 
+// What was counted elsewhere, and has come to the counts, has not happened here.
+func TestWhatIsSkippedIsInNoSample(t *testing.T) {
+	var m Meter
+	var h stats.Histogram
+	now := Reading{Begun: 3, Times: observed(&h, time.Second)}
+	m.Sample(&now, time.Second)
+	now.Begun, now.Errors, now.Times = 1_000_003, 500, observed(&h, time.Minute, time.Minute)
+	m.Skip(&now)
+	now.Begun, now.Active = 1_000_004, 1
+	s, times := m.Sample(&now, time.Second)
+	want(t, "the sample", s, Sample{Rate: 1, Active: 1})
+	want(t, "how many durations", times.Count(), 0)
+}
+
 func TestATotalHasTheQuantilesOfAllTogether(t *testing.T) {
 	var all Total
 	want(t, "nothing", all.Sample(), Sample{})

@@ -207,5 +207,5 @@ func (s *Supervisor) addCounts(m *handover.Message) {
 		s.log.Warn("what the old process has counted last is lost", "error", err)
 		return
 	}
-	s.current.Load().inheritCounts(&c)
+	s.live.inherit(s.current.Load(), &c)
 }

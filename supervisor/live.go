@@ -96,6 +96,15 @@ func (v *live) tick(at time.Time) {
 	}
 }
 
+// inherit has r go on from what another process has counted. That has not happened
+// now, so it is in no sample.
+func (v *live) inherit(r *running, c *tally) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r.inheritCounts(c)
+	v.sampler.skip(r)
+}
+
 // news returns what watchers do not know yet, and takes it as told: of the servers
 // first those whose state has changed.
 func (v *live) news(gone []*followedServer) admin.Live {

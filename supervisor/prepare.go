@@ -97,7 +97,7 @@ func (r *running) commit(s *Supervisor, was *running) {
 		r.pools[i].commit(s, wanted.Servers)
 	}
 	if h := r.heritage; h != nil && h.will.Tally != nil {
-		r.inheritCounts(h.will.Tally)
+		s.live.inherit(r, h.will.Tally)
 	}
 	for _, l := range r.listeners {
 		l.commit()

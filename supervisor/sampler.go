@@ -171,6 +171,28 @@ func (m *sampler) samplePool(r *running, p *poolInUse, keep int) {
 	})
 }
 
+// skip goes on from the counts as they are, whatever has come to them since the last
+// sample.
+func (m *sampler) skip(r *running) {
+	for _, l := range r.listeners {
+		if known := m.listeners[l.identity()]; known != nil {
+			reading, _ := l.reading()
+			known.Skip(&reading)
+		}
+	}
+	for _, p := range r.pools {
+		known := m.pools[p.Pool]
+		if known == nil {
+			continue
+		}
+		tcp, http := r.feeding(p)
+		for server, s := range known.servers {
+			reading := readingOf(server, server.Status().Failures, tcp, http)
+			s.Skip(&reading)
+		}
+	}
+}
+
 func (m *sampler) follow(p *poolInUse) *followedPool {
 	known := m.pools[p.Pool]
 	if known == nil {

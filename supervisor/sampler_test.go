@@ -5,9 +5,11 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
+	"fulcrum/admin"
 	"fulcrum/config"
 	"fulcrum/pool"
 )
@@ -54,5 +56,46 @@ func BenchmarkSample(b *testing.B) {
 				m.sample(s.current.Load(), at)
 			}
 		})
+	}
+}
+
+// What the old process has counted, before and last, is no rate of the new one's.
+func TestWhatAnotherProcessHasCountedIsNoRate(t *testing.T) {
+	one := startWeb(t, "one")
+	w := start(t, onePool, quoted(one.address), "1s")
+	w.ready(one.address)
+	for range 100 {
+		if status, _, err := get(t, w.address("web"), "/"); status != 200 {
+			t.Fatal(status, err)
+		}
+	}
+	next := w.succeeded(onePool, quoted(one.address), "1s")
+	next.ready(one.address)
+	last := w.current.Load().tally()
+	<-w.leave()
+	view := next.view()
+	view.until("samples of the new process", func(admin.Live) bool { return view.count > 2 })
+	next.live.inherit(next.current.Load(), last) // as if the old one had told that in the end
+	view.until("samples after that", func(admin.Live) bool { return view.count > 5 })
+
+	next.live.mu.Lock()
+	defer next.live.mu.Unlock()
+	m := next.live.sampler
+	all := slices.Concat([]*followed{&m.balancer}, m.listenersNow)
+	for _, p := range m.pools {
+		all = append(all, &p.followed)
+	}
+	for _, s := range m.servers() {
+		all = append(all, &s.followed)
+	}
+	for _, known := range all {
+		for _, s := range known.All() {
+			if s.Rate != 0 || s.Sent != 0 || s.P50MS != 0 {
+				t.Errorf("%+v, though nothing has happened", s)
+			}
+		}
+	}
+	if n := next.Listeners()[1].HTTP.Requests; n != 200 {
+		t.Errorf("%d requests counted", n)
 	}
 }
