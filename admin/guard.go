@@ -130,11 +130,18 @@ func foreign(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "none", "same-origin":
 	default:
-		return true
+		return !followed(r)
 	}
 	origin := r.Header.Get("Origin")
 	_, host, _ := strings.Cut(origin, "://")
 	return origin != "" && !strings.EqualFold(host, r.Host)
+}
+
+// followed reports whether a person has followed a link to the page: it gets a window
+// of its own, in which nothing of the page that the link is on is left.
+func followed(r *http.Request) bool {
+	return r.URL.EscapedPath() == "/" && forPage(r) &&
+		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document"
 }
 
 // peerOf returns what wrong tokens from an address are counted under: itself, but

@@ -112,6 +112,24 @@ func TestThePageIsServedToBrowsers(t *testing.T) {
 	}
 }
 
+// A link to the page may stand anywhere. What other pages fetch, frame or send stays
+// refused.
+func TestALinkLeadsToThePage(t *testing.T) {
+	w := start(t)
+	link := func(accept, mode, dest string) []string {
+		return []string{"Sec-Fetch-Site", "cross-site", "Accept", accept, "Sec-Fetch-Mode", mode, "Sec-Fetch-Dest", dest}
+	}
+	followed := link("text/html", "navigate", "document")
+	w.wantStatus(200, "GET", "/", followed...)
+	w.wantStatus(200, "HEAD", "/", followed...)
+	w.wantStatus(403, "GET", "/", link("text/html", "navigate", "iframe")...)
+	w.wantStatus(403, "GET", "/", link("text/html", "no-cors", "document")...)
+	w.wantStatus(403, "GET", "/", link("application/json", "navigate", "document")...)
+	for _, c := range [][2]string{{"POST", "/"}, {"GET", "/servers"}, {"GET", "/events"}, {"POST", "/reload"}} {
+		w.wantStatus(403, c[0], c[1], followed...)
+	}
+}
+
 // A certificate that everybody needs is needed for the page too.
 func TestThePageNeedsTheCertificateThatAllNeed(t *testing.T) {
 	certs := certtest.NewAuthority(t)
