@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -161,6 +162,15 @@ func (a *Access) covers(other *Access) bool {
 	default:
 		return other.clientCAs() != nil && cas.Equal(other.clientCAs())
 	}
+}
+
+// same reports whether another Access lets in the same, by the same certificate.
+func (a *Access) same(other *Access) bool {
+	if !slices.Equal(a.tokens, other.tokens) || !slices.Equal(a.hosts, other.hosts) || (a.tls == nil) != (other.tls == nil) {
+		return false
+	}
+	return a.tls == nil || a.clientCAs().Equal(other.clientCAs()) &&
+		slices.EqualFunc(a.tls.Certificates[0].Certificate, other.tls.Certificates[0].Certificate, bytes.Equal)
 }
 
 // knows reports whether a request's Host is a name of the listener. A page of

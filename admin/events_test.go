@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"fulcrum/certtest"
 	"fulcrum/events"
 )
 
@@ -266,6 +268,40 @@ func TestStreamsEndWhenAccessChanges(t *testing.T) {
 	if s.lastID != fmt.Sprint(w.first()) {
 		t.Errorf("the last one read is %s", s.lastID)
 	}
+}
+
+// A reload that changes nothing of who may ask does not disturb who watches.
+func TestStreamsOutlastAnAccessThatSaysTheSame(t *testing.T) {
+	certs := certtest.NewAuthority(t)
+	certificate, key := certs.Issue("admin")
+	o := tokens(t)
+	o.Certificate, o.Key, o.ClientCA, o.Hosts = certificate, key, certs.File, []string{"lb.example"}
+	changes := map[string]func(o *AccessOptions){
+		"tokens":      func(o *AccessOptions) { o.Tokens = o.Tokens[:1] },
+		"read-only":   func(o *AccessOptions) { o.Tokens = slices.Clone(o.Tokens); o.Tokens[0].ReadOnly = true },
+		"hosts":       func(o *AccessOptions) { o.Hosts = nil },
+		"client_ca":   func(o *AccessOptions) { o.ClientCA = "" },
+		"others' ca":  func(o *AccessOptions) { o.ClientCA = certtest.NewAuthority(t).File },
+		"certificate": func(o *AccessOptions) { o.Certificate, o.Key = certs.Issue("admin") },
+		"no tls":      func(o *AccessOptions) { o.Certificate, o.Key, o.ClientCA = "", "", "" },
+	}
+	before := newAccess(t, o)
+	if !before.same(newAccess(t, o)) {
+		t.Error("the same options make another access")
+	}
+	for what, change := range changes {
+		now := o
+		change(&now)
+		if after := newAccess(t, now); after.same(before) || before.same(after) {
+			t.Errorf("%s: another one makes no difference", what)
+		}
+	}
+
+	w := startWith(t, newAccess(t, tokens(t)))
+	s := w.stream("", bearerOf(metricsSecret)...)
+	w.Update(newAccess(t, tokens(t)))
+	w.happen("a")
+	s.wants("a")
 }
 
 // A client that reads slowly is no burden to who makes the events, and reads those

@@ -142,9 +142,11 @@ func (l *Listener) Leave() {
 func (l *Listener) Takes(a *Access) error { return a.guards(l.Addr()) }
 
 // Update changes who may use the listener, from the next request on, to an Access that
-// it Takes.
+// it Takes. Streams end, unless it says the same as the one before.
 func (l *Listener) Update(a *Access) {
-	l.guard.access.Store(a)
+	if !a.same(l.guard.access.Load()) {
+		l.guard.access.Store(a)
+	}
 	l.warn()
 }
 
