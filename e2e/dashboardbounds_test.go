@@ -157,3 +157,18 @@ func TestDashboardOfManyServers(t *testing.T) {
 		t.Errorf("shown are %q", got)
 	}
 }
+
+// How long something has been so is told by the balancer's clock, whatever this one says.
+func TestDashboardGoesByTheBalancersClock(t *testing.T) {
+	w := newBrowserWorld(t, 60*time.Second)
+	b := w.startBalancer(raceBinary, twoPools([]string{w.gate("one").address}, []string{w.echoServer()}))
+	p := w.browse(b.admin, desktop)
+	p.until("the servers are shown", `document.querySelectorAll("tr.server").length === 2`)
+	eval[any](p, `(() => {
+		const now = Date.now;
+		Date.now = () => now() + 3 * 3600_000;
+		document.querySelector("#about").textContent = "";
+	})()`)
+	p.until("it is drawn again", `document.querySelector("#about").textContent !== ""`)
+	p.until("how long", `[...document.querySelectorAll(".since")].every((s) => /^ for \d+ (s|min)$/.test(s.textContent))`)
+}

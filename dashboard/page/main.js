@@ -62,7 +62,7 @@ function draw() {
   drawTitle();
   overview.show(model.balancer);
   listeners.show(model.listeners);
-  pools.show(model.pools, { filter: find("filter").value, order: find("order").value });
+  pools.show(model.pools, { filter: find("filter").value, order: find("order").value, at: model.at });
   find("no-pool").hidden = model.pools.size > 0;
 }
 

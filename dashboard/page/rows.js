@@ -253,7 +253,8 @@ export class ServerRow extends Row {
     this.under.append(this.state, this.since, this.reason);
   }
 
-  show(it) {
+  /** show shows it as it is at a time by the balancer's clock, which need not be this machine's. */
+  show(it, at) {
     const { state, since, reason } = it.now;
     const was = this.node.dataset.state;
     super.show(it);
@@ -262,7 +263,7 @@ export class ServerRow extends Row {
     setAttr(this.shape.firstChild, "href", `#state-${state.replace(" ", "-")}`);
     setText(this.word, states[state] ?? state);
     const begun = new Date(since);
-    setText(this.since, ` for ${span(Date.now() - begun)}`);
+    setText(this.since, ` for ${span(at - begun)}`);
     setAttr(this.since, "title", `since ${moment(begun)}`);
     // What the check found is news only if it is the reason for something.
     setText(this.reason, state === "not healthy" ? reason : "");

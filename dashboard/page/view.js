@@ -39,8 +39,8 @@ export class Listeners {
   }
 }
 
-// keep has there be a row for each of some things, and shows it.
-function keep(rows, things, make) {
+// keep has there be a row for each of some things, and shows it, as it is at some time.
+function keep(rows, things, make, at) {
   for (const [name, row] of rows) {
     if (!things.has(name)) {
       row.remove();
@@ -49,7 +49,7 @@ function keep(rows, things, make) {
   }
   for (const [name, it] of things) {
     if (!rows.has(name)) rows.set(name, make(name));
-    rows.get(name).show(it);
+    rows.get(name).show(it, at);
   }
 }
 
@@ -59,13 +59,13 @@ export class Pools {
     Object.assign(this, { node, act, cards: new Map() });
   }
 
-  show(pools, { filter, order }) {
-    keep(this.cards, pools, (name) => new PoolCard(name, this.act));
+  show(pools, { filter, order, at }) {
+    keep(this.cards, pools, (name) => new PoolCard(name, this.act), at);
     const wanted = filter.trim().toLowerCase();
     const shown = [];
     for (const [name, pool] of pools) {
       const card = this.cards.get(name);
-      const found = card.arrange(pool, wanted, order);
+      const found = card.arrange(pool, wanted, order, at);
       if (!wanted || found > 0 || name.toLowerCase().includes(wanted)) shown.push(card.node);
     }
     arrange(this.node, shown);
@@ -103,7 +103,7 @@ class PoolCard {
     );
   }
 
-  show(pool) {
+  show(pool, at) {
     const { ready, servers, algorithm, queued } = pool.now;
     this.total.show(pool);
     this.total.draw(this.total.tops);
@@ -113,7 +113,7 @@ class PoolCard {
     setAttr(this.shape.firstChild, "href", `#state-${{ "not healthy": "not-healthy", partly: "draining" }[state] ?? state}`);
     setText(this.ready, whole ? states.draining : servers === 0 ? "No servers" : `${ready} of ${servers} ready` + (draining.length ? `, ${draining.length} draining` : ""));
     this.left.hidden = draining.length === 0;
-    setText(this.left, left(draining));
+    setText(this.left, left(draining, at));
     const buttons = [["upload", "Upload a server", `to ${this.name}`]];
     if (draining.length > 0) buttons.unshift(["undrain", "Undrain…", `pool ${this.name}`]);
     if (servers > 0 && !whole) buttons.unshift(["drain", "Drain…", `pool ${this.name}`]);
@@ -122,12 +122,12 @@ class PoolCard {
   }
 
   /** arrange shows the servers that are wanted and returns how many there are of them. */
-  arrange(pool, wanted, order) {
+  arrange(pool, wanted, order, at) {
     const matching = [...pool.servers.values()].filter((s) => matches(s.now, wanted));
     const sorted = this.sort(matching, order);
     const shown = sorted.slice(0, this.limit);
     const visible = new Map(shown.map((s) => [s.now.address, s]));
-    keep(this.rows, visible, (address) => new ServerRow(address, (what, now) => this.act(what, this.name, now)));
+    keep(this.rows, visible, (address) => new ServerRow(address, (what, now) => this.act(what, this.name, now)), at);
     this.draw();
     arrange(this.body, [...this.total.nodes, ...shown.flatMap((s) => this.rows.get(s.now.address).nodes)]);
     const left = sorted.length - shown.length;
@@ -182,12 +182,12 @@ function drains(pool) {
 
 // left says what servers that drain have in flight. What a server has was there when it
 // began to drain.
-function left(draining) {
+function left(draining, at) {
   const busy = draining.filter((s) => s.now.active > 0);
   if (busy.length === 0) return "What drains has nothing in flight any more.";
   const active = busy.reduce((sum, s) => sum + s.now.active, 0);
   const since = Math.min(...busy.map((s) => new Date(s.now.since)));
-  return `What drains has ${count(active)} in flight, the oldest for at least ${span(Date.now() - since)}.`;
+  return `What drains has ${count(active)} in flight, the oldest for at least ${span(at - since)}.`;
 }
 
 function matches({ address, state, reason }, wanted) {
