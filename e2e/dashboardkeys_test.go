@@ -71,6 +71,8 @@ func TestDashboardByKeyboard(t *testing.T) {
 	p.tabTo("the confirmation", `document.activeElement.matches("#delete [type=submit]")`)
 	p.do(chromedp.KeyEvent("\r"))
 	b.awaitGone("web", spare.address)
+	p.until("its row is gone", `!%s`, row(spare.address))
+	p.until("the focus is not lost with it", `document.activeElement !== document.body && document.activeElement.checkVisibility()`)
 }
 
 // Pools and the balancer drain by the keyboard too; the focus comes back to where it was, or to what

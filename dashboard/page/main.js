@@ -19,6 +19,7 @@ const pools = new Pools(find("pools"), act);
 const standing = new Standing(act);
 const events = new Events(find("events"));
 let frame = 0;
+let focused = null; // what had the focus last
 let retry = null; // {at, text} while the connection is lost
 
 const live = new Stream("/live", {
@@ -64,6 +65,13 @@ function draw() {
   listeners.show(model.listeners);
   pools.show(model.pools, { filter: find("filter").value, order: find("order").value, at: model.at });
   find("no-pool").hidden = model.pools.size > 0;
+  keepFocus();
+}
+
+// keepFocus has the focus stay near when what had it is there no more, such as the row
+// of a server that was deleted.
+function keepFocus() {
+  if (focused && document.activeElement === document.body && !focused.checkVisibility()) find("pools-title").focus();
 }
 
 function drawTitle() {
@@ -167,3 +175,4 @@ find("sign-out").addEventListener("click", () => signOut(""));
 find("filter").addEventListener("input", draw);
 find("order").addEventListener("change", draw);
 find("pools").addEventListener("more", draw);
+addEventListener("focusin", (event) => (focused = event.target));
