@@ -56,7 +56,8 @@ type model struct {
 
 	now   time.Time
 	live  bool      // messages come
-	since time.Time // when they ended
+	heard time.Time // when the last one did
+	since time.Time // since when there are none
 	why   string
 	fatal error // why top ends; nil: it was asked to
 }
@@ -84,7 +85,7 @@ func (m *model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		m.known.begin()
 	case admin.Live:
 		m.known.apply(message)
-		m.live, m.why = true, ""
+		m.live, m.heard, m.why = true, m.now, ""
 		m.refresh()
 	case happened:
 		m.known.happen(events.Event(message))
@@ -111,7 +112,10 @@ func (m *model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 }
 
 func (m *model) breakOff(err error) {
-	if m.live || m.since.IsZero() {
+	switch {
+	case m.live:
+		m.since = m.heard
+	case m.since.IsZero():
 		m.since = m.now
 	}
 	m.live, m.why = false, "the balancer has ended the stream"

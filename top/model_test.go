@@ -234,6 +234,22 @@ func TestBalancerGoesAway(t *testing.T) {
 	w.has("10.0.0.2:8080")
 }
 
+// A balancer that hangs is not taken for one that is well, and how old what is shown is
+// counts from the last that it has said.
+func TestBalancerHangs(t *testing.T) {
+	w := newWorld(t, 80, 24)
+	w.stream()
+	w.tell(tick(w.at.Add(3 * time.Second)))
+	w.has("live")
+	w.tell(tick(w.at.Add(5 * time.Second)))
+	w.has("nothing for 5s")
+	w.hasNot("live")
+	w.tell(lost{errAway}, tick(w.at.Add(12*time.Second)))
+	w.has("no connection for 12s")
+	w.second()
+	w.has("live")
+}
+
 func TestQuit(t *testing.T) {
 	w := newWorld(t, 80, 24)
 	for _, keys := range [][]string{{"q"}, {"ctrl+c"}, {"/", "q", "ctrl+c"}, {"esc", "jq"}} {

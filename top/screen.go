@@ -54,6 +54,10 @@ func (m *model) View() string {
 	return strings.Join(lines, "\n")
 }
 
+// mostSilence is how long nothing may come until that is said: a message comes each
+// second.
+const mostSilence = 3 * time.Second
+
 func (m *model) view() *view {
 	v := &view{Look: m.look, width: m.width, picture: &m.picture, rows: m.rows, top: m.top, cursor: m.cursor, sorted: m.sorted}
 	switch {
@@ -61,6 +65,8 @@ func (m *model) view() *view {
 		v.link, v.linked = "connecting", true
 	case !m.live:
 		v.link, v.stale = "no connection for "+age(m.now.Sub(m.since)), true
+	case m.now.Sub(m.heard) > mostSilence:
+		v.link, v.stale = "nothing for "+age(m.now.Sub(m.heard)), true
 	case m.paused:
 		v.link = "paused at " + m.picture.at.Local().Format(time.TimeOnly)
 	default:

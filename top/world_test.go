@@ -116,7 +116,7 @@ func (w *world) second(servers ...admin.LiveServer) {
 	w.at = w.at.Add(time.Second)
 	live := w.whole()
 	live.Servers = servers
-	w.tell(live, tick(w.at))
+	w.tell(tick(w.at), live)
 }
 
 func rising(to float32) *admin.History {
