@@ -1,10 +1,13 @@
 package supervisor
 
 import (
+	"slices"
 	"time"
 
 	"fulcrum/admin"
 	"fulcrum/config"
+	"fulcrum/httpproxy"
+	"fulcrum/l4"
 	"fulcrum/pool"
 	"fulcrum/series"
 	"fulcrum/state"
@@ -42,6 +45,8 @@ type followed struct {
 
 type followedPool struct {
 	followed
+	tcp     []*l4.Listener // that feed it,
+	http    []*httpproxy.Proxy
 	config  *config.Pool
 	named   map[string]bool // the servers that config names
 	servers map[*pool.Server]*followedServer
@@ -140,7 +145,10 @@ func (m *sampler) sampleListeners(r *running, elapsed time.Duration) {
 // it is: the others are taken to go on as they did.
 func (m *sampler) samplePool(r *running, p *poolInUse, keep int) {
 	known := m.follow(p)
-	tcp, http := r.feeding(p)
+	if tcp, http := r.feeding(p); !slices.Equal(tcp, known.tcp) || !slices.Equal(http, known.http) {
+		known.tcp, known.http = tcp, http
+		known.skip() // what other listeners have counted has not happened now
+	}
 	var total series.Total
 	ready := 0
 	for _, server := range p.Servers() {
@@ -148,7 +156,7 @@ func (m *sampler) samplePool(r *running, p *poolInUse, keep int) {
 		status := server.Status()
 		var times stats.Summary
 		if m.turn++; m.turn%m.step == 0 {
-			reading := readingOf(server, status.Failures, tcp, http)
+			reading := readingOf(server, status.Failures, known.tcp, known.http)
 			var sample series.Sample
 			sample, times = s.Sample(&reading, m.now.At.Sub(s.taken))
 			s.taken = m.now.At
@@ -180,16 +188,16 @@ func (m *sampler) skip(r *running) {
 			known.Skip(&reading)
 		}
 	}
-	for _, p := range r.pools {
-		known := m.pools[p.Pool]
-		if known == nil {
-			continue
-		}
-		tcp, http := r.feeding(p)
-		for server, s := range known.servers {
-			reading := readingOf(server, server.Status().Failures, tcp, http)
-			s.Skip(&reading)
-		}
+	for _, p := range m.pools {
+		p.skip()
+	}
+}
+
+// skip is as the sampler's.
+func (p *followedPool) skip() {
+	for server, s := range p.servers {
+		reading := readingOf(server, server.Status().Failures, p.tcp, p.http)
+		s.Skip(&reading)
 	}
 }
 

@@ -99,3 +99,42 @@ func TestWhatAnotherProcessHasCountedIsNoRate(t *testing.T) {
 		t.Errorf("%d requests counted", n)
 	}
 }
+
+// A listener that comes to feed a pool again brings what it has counted, which has not
+// happened since.
+func TestAListenerThatFeedsAgainMakesNoRate(t *testing.T) {
+	const config = `{"listeners": [
+			{"name": "web", "protocol": "http", "address": "127.0.0.1:0", "pool": "other", "routes": [{"path": "/new", "pool": %q}]},
+			{"name": "rest", "protocol": "http", "address": "127.0.0.1:0", "pool": "all"}],
+		"pools": [{"name": "all", "servers": [%q], "health": false}, {"name": "other", "servers": [%q], "health": false}]}`
+	one, other := startWeb(t, "one"), startWeb(t, "other")
+	w := start(t, config, "all", one.address, other.address)
+	m, at := newSampler(), time.Now()
+	rates := func() (all []float32) {
+		t.Helper()
+		at = at.Add(time.Second)
+		m.sample(w.current.Load(), at)
+		for _, s := range m.servers() {
+			all = append(all, s.now.Rate)
+		}
+		return all
+	}
+	rates()
+	for range 100 {
+		if _, body, err := get(t, w.address("web"), "/new"); body != "one" {
+			t.Fatal(body, err)
+		}
+	}
+	if got := rates(); !slices.Equal(got, []float32{100, 0}) {
+		t.Errorf("rates are %v", got)
+	}
+	for _, pool := range []string{"other", "all"} {
+		w.reload(config, pool, one.address, other.address)
+		if got := rates(); !slices.Equal(got, []float32{0, 0}) {
+			t.Errorf("rates are %v after a reload", got)
+		}
+	}
+	if n := w.server(one.address).HTTP.Requests; n != 100 {
+		t.Errorf("%d requests counted", n)
+	}
+}
