@@ -183,6 +183,13 @@ func memoryLimit(h *Host, c *config.Config) []Finding {
 			Why:   why,
 			Do:    "journalctl -k --grep 'out of memory'   # which?\n" + do(max(needed, 2*min(least, 1<<50))),
 		}}
+	case needed > least && most == 0:
+		return []Finding{{
+			Level: Warning,
+			What:  fmt.Sprintf("the control group may have %s, but a balancer may take some %s before there is a connection", size(least), size(needed)),
+			Why:   why,
+			Do:    do(max(needed, 256<<20)),
+		}}
 	case needed > least:
 		return []Finding{{
 			Level: Warning,

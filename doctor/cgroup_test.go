@@ -58,6 +58,7 @@ func TestMemoryLimit(t *testing.T) {
 		{"none", nil, limited, OK, "no control group limits the memory"},
 		{"enough", changed{service + "memory.max": "4294967296"}, limited, OK, "may have 4 GiB"},
 		{"too little", changed{service + "memory.max": "1073741824"}, limited, Warning, "may have 1 GiB|100000 in all, may take some 3.1 GiB|MemoryMax=3189M|docker run --memory=3189m"},
+		{"little, without a limit of connections", changed{service + "memory.max": "33554432"}, nil, Warning, "may have 32 MiB, but a balancer may take some 64 MiB before|MemoryMax=256M"},
 		{"of a group above", changed{"sys/fs/cgroup/system.slice/memory.max": "1048576"}, limited, Warning, "may have 1 MiB"},
 		{"killed", changed{service + "memory.max": "4294967296", service + "memory.events": "oom 1\noom_kill 1\n"}, limited, Warning, "has ended processes in it for want of memory (1 so far)|MemoryMax=8192M"},
 		{"version 1", v1, nil, Warning, "may have 64 MiB|(2 so far)"},
