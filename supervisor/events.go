@@ -24,10 +24,10 @@ type observer struct {
 }
 
 func (o observer) ServerChanged(now pool.Status, was pool.Standing, since time.Time) {
-	e := events.Event{Pool: o.pool, Server: now.Address, Was: was.String(), Since: since}
-	if now.Since.After(since) { // else it is what another process has found before this one was there
-		e.At = now.Since
+	if was == pool.Unchecked && !now.Since.After(since) {
+		return // another process has found it, and told of it, before this one was there
 	}
+	e := events.Event{At: now.Since, Pool: o.pool, Server: now.Address, Was: was.String(), Since: since}
 	switch now.Standing {
 	case pool.Ready:
 		e.Kind, e.Reason = events.ServerReady, now.Reason

@@ -252,3 +252,23 @@ func TestEventsOfTrouble(t *testing.T) {
 		t.Errorf("explained %+v, error %v", e, err)
 	}
 }
+
+// What another process has found of servers it has told, and it is no news.
+func TestEventsOfServersThatAnotherProcessHasChecked(t *testing.T) {
+	up, down := echo(t, "up"), porttest.Closed(t)
+	w := start(t, onePool, quoted(up, down), "1s")
+	w.ready(up)
+	eventually(t, "the other is not healthy", func() bool { return w.server(down).State == admin.StateUnhealthy })
+	before, _, _ := w.Events().After(0)
+	next := w.succeeded(onePool, quoted(up, down), "1s")
+	all, _, _ := next.Events().After(before[len(before)-1].ID)
+	for _, e := range all {
+		if e.Server != "" {
+			t.Errorf("%+v", e)
+		}
+	}
+	if len(all) == 0 || next.server(down).State != admin.StateUnhealthy {
+		t.Errorf("%d events, %+v", len(all), next.server(down))
+	}
+	<-w.leave()
+}
