@@ -6,8 +6,8 @@ import { seconds } from "./model.js";
 
 const width = 300;
 
-// points returns the values of a Past's column on its way to the right edge, which is
-// now. Where gaps are, 0 is nothing and not a value.
+// path returns the line of some values up to the right edge, which is now, top being
+// the highest there is room for. Where there are gaps, 0 is nothing and not a value.
 function path(values, top, height, gaps) {
   let text = "";
   let pen = "M";
