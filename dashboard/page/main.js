@@ -37,10 +37,11 @@ const live = new Stream("/live", {
     show();
   },
   onLost(error, delay) {
-    const asked = error instanceof Refused && [401, 429].includes(error.status);
-    if (!asked) return lost(error, delay);
-    const problem = token.get() ? error.message : "";
-    signOut(problem);
+    // Once a token was right, 429 is for what others at the same address have tried.
+    const signedIn = token.get() && !find("sign-out").hidden;
+    const refused = error instanceof Refused && (error.status === 401 || (error.status === 429 && !signedIn));
+    if (!refused) return lost(error, delay);
+    signOut(token.get() ? error.message : "");
     return false;
   },
 });
@@ -81,22 +82,25 @@ function drawTitle() {
   if (document.title !== title) document.title = title;
 }
 
-let drained; // whether the balancer drained when that was told last
+let drained; // whether the balancer drained when the last message came
+let unsaid = []; // what has changed since something was announced
+let announcedAt = 0;
 
 // announce says which servers have changed, and whether the balancer begins or ceases to
-// drain, to those who do not see it.
+// drain, to those who do not see it: every few seconds, so that they can hear it out.
 function announce(changes, drains) {
-  const turned = drained !== undefined && drains !== drained;
+  if (drained !== undefined && drains !== drained) unsaid.push(drains ? "The balancer drains." : "The balancer drains no longer.");
   drained = drains;
-  if (changes.length === 0 && !turned) return;
-  const most = 3;
-  const texts = changes.slice(0, most).map(({ now }) => {
+  for (const { now } of changes) {
     const why = now.state === "not healthy" ? `: ${now.reason}` : "";
-    return `${now.address} of pool ${now.pool} is ${(states[now.state] ?? now.state).toLowerCase()}${why}.`;
-  });
-  if (turned) texts.unshift(drains ? "The balancer drains." : "The balancer drains no longer.");
-  if (changes.length > most) texts.push(`And ${count(changes.length - most)} more.`);
-  find("announced").textContent = texts.join(" ");
+    unsaid.push(`${now.address} of pool ${now.pool} is ${(states[now.state] ?? now.state).toLowerCase()}${why}.`);
+  }
+  if (unsaid.length === 0 || Date.now() - announcedAt < 5000) return;
+  announcedAt = Date.now();
+  const most = 3;
+  const more = unsaid.length > most ? ` And ${count(unsaid.length - most)} more.` : "";
+  find("announced").textContent = unsaid.slice(0, most).join(" ") + more;
+  unsaid = [];
 }
 
 function lost(error, delay) {
