@@ -67,6 +67,16 @@ func TestDashboardAsksForAToken(t *testing.T) {
 	if buttons := eval[int](p, `[...document.querySelectorAll("[data-do]")].filter((b) => b.checkVisibility()).length`); buttons != 0 {
 		t.Errorf("a reader has %d buttons while all drains", buttons)
 	}
+	for i := range 10 {
+		w.curl(nil, "-H", fmt.Sprint("Authorization: Bearer the-guess-of-somebody-else-", i), "http://"+b.admin+"/servers")
+	}
+	p.excuse("429")
+	b.rewrite(with(config, object{"admin": with(config["admin"].(object), object{"hosts": []string{"lb.example"}})}))
+	b.signal(syscall.SIGHUP) // which ends the stream
+	p.until("others have tried too much", `document.querySelector("#lost").innerText.includes("too many wrong tokens")`)
+	if kept := eval[string](p, `JSON.stringify(sessionStorage)`); !strings.Contains(kept, reader) {
+		t.Errorf("kept is %s", kept)
+	}
 	p.do(chromedp.Click("#sign-out"))
 	p.until("a stranger sees nothing", `document.querySelector("header").innerText.trim() === "fulcrum"`)
 }
