@@ -98,7 +98,7 @@ func watch(ctx context.Context, b Balancer, tell func(tea.Msg)) {
 		if ctx.Err() != nil {
 			return
 		}
-		if first && !told && err != nil || refusal != nil && refusal.Status/100 == 4 {
+		if first && !told && err != nil || refusal != nil && refusal.Final() {
 			tell(refused{err})
 			return
 		}

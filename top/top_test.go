@@ -72,7 +72,10 @@ func TestWatchComesBack(t *testing.T) {
 	defer goleak.VerifyNone(t)
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	tell, told := collector[lost]()
-	b := &fake{streams: []func(context.Context, func(admin.Live) error) error{brief, away, silent}}
+	blocked := &client.Error{Status: 429, Message: "too many wrong tokens from there"}
+	b := &fake{streams: []func(context.Context, func(admin.Live) error) error{brief, away, func(context.Context, func(admin.Live) error) error {
+		return blocked
+	}, silent}}
 	ended := make(chan struct{})
 	go func() { defer close(ended); watch(ctx, b, tell) }()
 	if l := <-told; l.err != nil {
@@ -80,6 +83,9 @@ func TestWatchComesBack(t *testing.T) {
 	}
 	if l := <-told; l.err != errAway {
 		t.Errorf("the second stream was lost by %v", l.err)
+	}
+	if l := <-told; l.err != blocked {
+		t.Errorf("the third stream was lost by %v", l.err)
 	}
 	cancel()
 	<-ended

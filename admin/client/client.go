@@ -44,6 +44,10 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("%s (%d %s)", e.Message, e.Status, http.StatusText(e.Status))
 }
 
+// Final reports whether the same request would be refused again. One that comes too
+// often, or after too many wrong tokens of others at the same address, need not be.
+func (e *Error) Final() bool { return e.Status/100 == 4 && e.Status != http.StatusTooManyRequests }
+
 // A Client speaks to one admin listener. It may be used from many goroutines.
 type Client struct {
 	address string // for messages

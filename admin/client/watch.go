@@ -98,7 +98,7 @@ func (c *Client) Follow(ctx context.Context, w EventsWanted, tell func(events.Ev
 			return f.failed
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case refused != nil && refused.Status/100 == 4, err != nil && !f.begun:
+		case refused != nil && refused.Final(), err != nil && !f.begun:
 			return err
 		}
 		select {
