@@ -67,7 +67,6 @@ func TestKilledServerLeavesAndComesBack(t *testing.T) {
 	}
 	web[1].start()
 	db[1].start()
-	w.redisCLI(db[1].address, "SET", "name", "two")
 	b.awaitServer("web", web[1].address, "ready again", ready)
 	b.awaitServer("db", db[1].address, "ready again", ready)
 	for i, l := range loads {

@@ -71,7 +71,7 @@ func (w *world) nginxes(names ...string) []*peer {
 	return all
 }
 
-// redis starts a redis-server that keeps nothing on disk and knows its name
+// redis starts a redis-server that knows its name, however often it is started again,
 // under the key "name".
 func (w *world) redis(name string) *peer {
 	w.Helper()
@@ -83,8 +83,10 @@ func (w *world) redis(name string) *peer {
 		return w.start(w.command("redis-server", "--bind", host, "--port", port, "--dir", folder, "--save", "", "--appendonly", "no"))
 	}
 	p.start()
-	if out := w.redisCLI(p.address, "SET", "name", name); out != "OK\n" {
-		w.Fatalf("redis-cli SET name: %q", out)
+	for _, command := range [][]string{{"SET", "name", name}, {"SAVE"}} {
+		if out := w.redisCLI(p.address, command...); out != "OK\n" {
+			w.Fatalf("redis-cli %s: %q", command, out)
+		}
 	}
 	return p
 }
