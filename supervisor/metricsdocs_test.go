@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -117,7 +116,7 @@ func TestThePageOfMetrics(t *testing.T) {
 }
 
 // words are what may be in a query besides metrics, labels and numbers.
-var words = strings.Fields("sum by rate increase changes histogram_quantile and or on group_left time m h s label_values")
+var words = strings.Fields("up sum by rate increase changes last_over_time histogram_quantile and or on group_left time m h s label_values")
 
 // checkQuery holds a query against what is shown: its metrics, their labels and the
 // values that are asked for.
@@ -164,56 +163,6 @@ func checkQuery(t *testing.T, all map[string]*shown, query string) {
 		if !known && l != "instance" && l != "job" {
 			t.Errorf("%s is neither a metric nor a label of one: %s", l, query)
 		}
-	}
-}
-
-// The rules ask for what there is, and say what is wrong.
-func TestAlerts(t *testing.T) {
-	text, all := everything(t)
-	var rules struct {
-		Groups []struct {
-			Name  string
-			Rules []struct {
-				Alert       string
-				Expr        string
-				For         string
-				Labels      map[string]string
-				Annotations map[string]string
-			}
-		}
-	}
-	if err := yaml.Unmarshal([]byte(doc(t, "alerts.yml")), &rules); err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for _, g := range rules.Groups {
-		for _, r := range g.Rules {
-			n++
-			checkQuery(t, all, r.Expr)
-			if r.Alert == "" || r.Labels["severity"] == "" || r.Annotations["summary"] == "" {
-				t.Errorf("incomplete: %+v", r)
-			}
-		}
-	}
-	if n < 10 {
-		t.Errorf("%d rules", n)
-	}
-	promtool(t, "", "check", "rules", filepath.Join("..", "docs", "alerts.yml"))
-	promtool(t, text, "check", "metrics")
-}
-
-// promtool runs Prometheus's own check, where there is one.
-func promtool(t *testing.T, input string, args ...string) {
-	t.Helper()
-	path, err := exec.LookPath("promtool")
-	if err != nil {
-		t.Log("no promtool, so it is not asked")
-		return
-	}
-	cmd := exec.CommandContext(t.Context(), path, args...)
-	cmd.Stdin = strings.NewReader(input)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Errorf("promtool %s: %v\n%s", strings.Join(args, " "), err, out)
 	}
 }
 
