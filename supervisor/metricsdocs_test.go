@@ -116,7 +116,7 @@ func TestThePageOfMetrics(t *testing.T) {
 }
 
 // words are what may be in a query besides metrics, labels and numbers.
-var words = strings.Fields("up sum by rate increase changes last_over_time histogram_quantile and or on group_left time m h s label_values")
+var words = strings.Fields("up sum min max by rate increase changes last_over_time histogram_quantile and or on group_left time m h s label_values")
 
 // checkQuery holds a query against what is shown: its metrics, their labels and the
 // values that are asked for.
