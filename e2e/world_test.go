@@ -1,8 +1,8 @@
 // Package e2e_test drives the built fulcrum binary from outside, as its users
 // do: by the command line, config files, signals, the admin API and traffic. It
 // imports nothing of the module. The peers are real programs on loopback (nginx,
-// redis, PostgreSQL, openssl, curl) and small servers inside the test where a peer
-// has to misbehave or wait for a sign.
+// redis, PostgreSQL, openssl, curl, Prometheus) and small servers inside the test
+// where a peer has to misbehave or wait for a sign.
 //
 // TestMain builds the binary twice: with the race detector for every test, and
 // plainly for those that measure memory. A test begins with newWorld, which
