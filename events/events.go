@@ -206,6 +206,17 @@ func (r *Ring) earlierLocked(id int64) (all []Event, missed int64) {
 	return slices.Clone(all[missed:]), missed
 }
 
+// Inherited returns the last event that fits, if the process before has told of it.
+func (r *Ring) Inherited(fits func(*Event) bool) (last Event, found bool) {
+	all, _, _ := r.After(0)
+	for _, e := range slices.Backward(all) {
+		if fits(&e) {
+			return e, e.ID < r.first
+		}
+	}
+	return Event{}, false
+}
+
 func (r *Ring) atLocked(id int64) *Event { return &r.events[(id-r.first)%int64(len(r.events))] }
 
 func (r *Ring) lastLocked() *Event {

@@ -97,10 +97,17 @@ func TestEventsOfTheProcessBefore(t *testing.T) {
 	want(t, r, 0, "2345", 7)
 	want(t, r, atX, "2345", 2)
 
+	anything := func(*Event) bool { return true }
+	if e, known := r.Inherited(anything); known {
+		t.Errorf("inherited %+v", e)
+	}
 	next := New(4)
 	all, _, _ = r.After(0)
 	next.Inherit(all)
 	want(t, next, atX, "2345", 0)
+	if e, known := next.Inherited(anything); !known || e.Server != "5" {
+		t.Errorf("inherited %+v, %t", e, known)
+	}
 }
 
 func TestWaitingForMore(t *testing.T) {

@@ -44,6 +44,12 @@ func (o observer) PoolChanged(ready bool, why string) {
 	if ready {
 		kind = events.PoolReady
 	}
+	last, inherited := o.events.Inherited(func(e *events.Event) bool {
+		return e.Pool == o.pool && (e.Kind == events.PoolReady || e.Kind == events.PoolNotReady)
+	})
+	if inherited && last.Kind == kind {
+		return // another process has told of it
+	}
 	o.events.Add(events.Event{Kind: kind, Pool: o.pool, Reason: why})
 }
 

@@ -263,7 +263,7 @@ func TestEventsOfServersThatAnotherProcessHasChecked(t *testing.T) {
 	next := w.succeeded(onePool, quoted(up, down), "1s")
 	all, _, _ := next.Events().After(before[len(before)-1].ID)
 	for _, e := range all {
-		if e.Server != "" {
+		if e.Pool != "" {
 			t.Errorf("%+v", e)
 		}
 	}
@@ -271,4 +271,12 @@ func TestEventsOfServersThatAnotherProcessHasChecked(t *testing.T) {
 		t.Errorf("%d events, %+v", len(all), next.server(down))
 	}
 	<-w.leave()
+
+	// What has become of the pool since is.
+	third := next.succeeded(onePool, quoted(down), "1s")
+	news, _, _ := third.Events().After(all[len(all)-1].ID)
+	if !slices.ContainsFunc(news, func(e events.Event) bool { return e.Kind == events.PoolNotReady && e.Pool == "all" }) {
+		t.Errorf("told of a pool whose only ready server is gone: %+v", news)
+	}
+	<-next.leave()
 }
